@@ -1,0 +1,260 @@
+//! What every use of a node is worth, USD per hour, power paid.
+//!
+//! With `n` GPUs in a node, PUE `p` and energy price `e`:
+//!
+//! | use | value |
+//! |---|---|
+//! | Mining | `n · hash rate · income · (1 − fee) − (host + n · mining watts) · p · e` |
+//! | HPC, `b` GPUs busy | `b · price − (host + b · hpc watts + (n − b) · idle watts) · p · e` |
+//! | Idle | `− (host + n · idle watts) · p · e` |
+//!
+//! A number that is not known is never taken as zero: the value is then not known either.
+
+use std::collections::BTreeMap;
+
+use switchyard_api::{GPUPoolSpec, GpuClass, Hardware, ProfileRef, keys};
+
+use crate::{
+    experience::Rest,
+    quantity::{Measure, UsdPerGpuHour, UsdPerHashrateDay, UsdPerHour, UsdPerKwh, Watts},
+    snapshot::{ProfileFacts, Reading, Snapshot},
+};
+
+/// A price as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quote<T> {
+    /// The last value that was trusted; none was ever read: none.
+    pub value: Option<T>,
+    /// May a price-driven decision rest on it?
+    pub trusted: bool,
+}
+
+impl<T: Copy> Quote<T> {
+    const UNKNOWN: Self = Self { value: None, trusted: false };
+
+    fn fixed(value: Option<T>) -> Self {
+        Self { value, trusted: value.is_some() }
+    }
+
+    fn read(
+        signals: &BTreeMap<String, Reading>,
+        name: &str,
+        measure: Measure,
+        convert: impl Fn(f64) -> Option<T>,
+    ) -> Self {
+        match signals.get(name) {
+            Some(reading) if reading.measure == measure => {
+                let value = reading.value.and_then(convert);
+                Self { value, trusted: reading.trusted && value.is_some() }
+            }
+            _ => Self::UNKNOWN,
+        }
+    }
+
+    /// The value, if a price-driven decision may rest on it.
+    pub fn if_trusted(self) -> Option<T> {
+        self.value.filter(|_| self.trusted)
+    }
+}
+
+/// The prices that hold for a whole pool.
+#[derive(Debug, Clone, Copy)]
+pub struct Prices {
+    /// Of energy.
+    pub power: Quote<UsdPerKwh>,
+    /// Of a GPU-hour.
+    pub hpc: Quote<UsdPerGpuHour>,
+    /// Watts at the meter per watt of the nodes.
+    pub pue: f64,
+}
+
+impl Prices {
+    /// Reads the prices that a pool names.
+    pub fn of(spec: &GPUPoolSpec, signals: &BTreeMap<String, Reading>) -> Self {
+        let power = &spec.power.price;
+        let hpc = &spec.hpc.price;
+        Self {
+            power: match &power.signal {
+                Some(name) => Quote::read(signals, name, Measure::Energy, UsdPerKwh::new),
+                None => {
+                    Quote::fixed(power.usd_per_kwh.and_then(|price| UsdPerKwh::new(price.value())))
+                }
+            },
+            hpc: match &hpc.signal {
+                Some(name) => Quote::read(signals, name, Measure::GpuHour, UsdPerGpuHour::new),
+                None => Quote::fixed(
+                    hpc.usd_per_gpu_hour.and_then(|price| UsdPerGpuHour::new(price.value())),
+                ),
+            },
+            pue: spec.power.pue.value(),
+        }
+    }
+}
+
+/// What mining with one profile is worth on the nodes of one class.
+#[derive(Debug, Clone)]
+pub struct ProfileValue {
+    /// The profile.
+    pub profile: ProfileRef,
+    /// Its value as the label of a node that mines with it.
+    pub label: String,
+    /// What the profile says of this class's GPU model.
+    pub hardware: Hardware,
+    /// What its network pays.
+    pub income: Quote<UsdPerHashrateDay>,
+    /// The share of the income that the mining pool keeps, 0 to 1.
+    pub fee: f64,
+}
+
+impl ProfileValue {
+    /// What so many GPUs are paid, power not deducted; not known: none.
+    fn earns(&self, gpus: u32) -> Option<UsdPerHour> {
+        Some(self.income.value?.of(self.hardware.hashrate, gpus, self.fee))
+    }
+}
+
+/// What the nodes of one GPU model are worth in each use.
+#[derive(Debug, Clone)]
+pub struct ClassEconomics {
+    /// What the pool says of the class.
+    pub class: GpuClass,
+    /// May it serve HPC?
+    pub eligible: bool,
+    /// Every profile of the pool that lists the model.
+    pub profiles: Vec<ProfileValue>,
+    prices: Prices,
+}
+
+impl ClassEconomics {
+    /// The economics of each class of a pool, in the order of `spec.classes`.
+    pub fn of_pool(spec: &GPUPoolSpec, prices: Prices, snapshot: &Snapshot) -> Vec<Self> {
+        let needs = &spec.hpc.eligibility;
+        spec.classes
+            .iter()
+            .map(|class| Self {
+                class: class.clone(),
+                eligible: class.memory_gib >= needs.memory_gib
+                    && class.network_gbps >= needs.network_gbps,
+                profiles: profile_values(spec, &class.model, snapshot),
+                prices,
+            })
+            .collect()
+    }
+
+    /// Watts of a node with `gpus` GPUs of which `busy` run jobs.
+    pub fn hpc_watts(&self, gpus: u32, busy: u32) -> Watts {
+        let draw = &self.class.watts;
+        watts(draw.host)
+            + watts(draw.hpc_per_gpu).times(busy)
+            + watts(draw.idle_per_gpu).times(gpus.saturating_sub(busy))
+    }
+
+    /// Watts of a node that does nothing.
+    pub fn idle_watts(&self, gpus: u32) -> Watts {
+        self.hpc_watts(gpus, 0)
+    }
+
+    /// Watts of a node that mines.
+    pub fn mining_watts(&self, profile: &ProfileValue, gpus: u32) -> Watts {
+        watts(self.class.watts.host) + watts(profile.hardware.watts).times(gpus)
+    }
+
+    /// Value of a node that does nothing: what its power costs.
+    pub fn idle(&self, gpus: u32) -> Quote<UsdPerHour> {
+        self.net(UsdPerHour::ZERO, self.idle_watts(gpus), true)
+    }
+
+    /// Value of a node that mines with a profile.
+    pub fn mining(&self, profile: &ProfileValue, gpus: u32) -> Quote<UsdPerHour> {
+        let Some(earned) = profile.earns(gpus) else {
+            return Quote::UNKNOWN;
+        };
+        self.net(earned, self.mining_watts(profile, gpus), profile.income.trusted)
+    }
+
+    /// Value of a node whose jobs pay `revenue` and keep `busy` of its GPUs.
+    pub fn hpc(&self, revenue: UsdPerHour, gpus: u32, busy: u32) -> Quote<UsdPerHour> {
+        self.net(revenue, self.hpc_watts(gpus, busy), true)
+    }
+
+    /// What power a job of so many GPUs adds costs.
+    pub fn job_power(&self, gpus: u32) -> Quote<UsdPerHour> {
+        let draw = &self.class.watts;
+        let added = watts(draw.hpc_per_gpu) - watts(draw.idle_per_gpu);
+        let cost = |price| added.times(gpus).cost(price, self.prices.pue);
+        Quote { value: self.prices.power.value.map(cost), trusted: self.prices.power.trusted }
+    }
+
+    /// The best paying profile of those whose value is trusted.
+    pub fn best_profile(&self, gpus: u32) -> Option<(&ProfileValue, UsdPerHour)> {
+        self.profiles
+            .iter()
+            .filter_map(|profile| Some((profile, self.mining(profile, gpus).if_trusted()?)))
+            // Of equals the first in the order of the pool's list, for good.
+            .reduce(|best, other| if other.1 > best.1 { other } else { best })
+    }
+
+    /// What a node could do without jobs, and what that is worth, where it is trusted.
+    pub fn rests(&self, gpus: u32) -> Vec<(Rest, UsdPerHour)> {
+        let idle = self.idle(gpus).if_trusted().map(|value| (Rest::Idle, value));
+        let mining = self.profiles.iter().filter_map(|profile| {
+            let value = self.mining(profile, gpus).if_trusted()?;
+            Some((Rest::Mining(profile.profile.clone()), value))
+        });
+        idle.into_iter().chain(mining).collect()
+    }
+
+    /// The most that a node could be paid for mining, power not paid.
+    pub fn best_income(&self, gpus: u32) -> Option<UsdPerHour> {
+        self.profiles.iter().filter_map(|profile| profile.earns(gpus)).max()
+    }
+
+    /// The profile that a node's label names.
+    pub fn profile_of_label(&self, label: Option<&str>) -> Option<&ProfileValue> {
+        self.profiles.iter().find(|profile| Some(profile.label.as_str()) == label)
+    }
+
+    /// The most that a node could earn without jobs, untrusted values taken at their last trusted
+    /// one: what a job must outbid. Not known while a profile's value never was.
+    pub fn displaced(&self, gpus: u32) -> Option<UsdPerHour> {
+        let idle = self.idle(gpus).value?;
+        self.profiles
+            .iter()
+            .map(|profile| self.mining(profile, gpus).value)
+            .try_fold(idle, |best, value| value.map(|value| best.max(value)))
+    }
+
+    fn net(&self, earned: UsdPerHour, draw: Watts, trusted: bool) -> Quote<UsdPerHour> {
+        let power = self.prices.power;
+        Quote {
+            value: power.value.map(|price| earned - draw.cost(price, self.prices.pue)),
+            trusted: trusted && power.trusted,
+        }
+    }
+}
+
+fn watts(number: u32) -> Watts {
+    Watts::new(f64::from(number)).unwrap_or_default()
+}
+
+fn profile_values(spec: &GPUPoolSpec, model: &str, snapshot: &Snapshot) -> Vec<ProfileValue> {
+    let known = spec.mining.profiles.iter().filter_map(|name| {
+        let facts: &ProfileFacts = snapshot.profiles.get(name)?;
+        let hardware = facts.spec.hardware.iter().find(|hardware| hardware.model == model)?;
+        Some((name, facts, hardware))
+    });
+    known
+        .map(|(name, facts, hardware)| ProfileValue {
+            profile: name.clone(),
+            label: keys::profile_value(&name.namespace, &name.name),
+            hardware: hardware.clone(),
+            income: Quote::read(
+                &snapshot.signals,
+                &facts.spec.income.signal,
+                Measure::HashIncome,
+                UsdPerHashrateDay::new,
+            ),
+            fee: facts.spec.pool_fee_percent.value() / 100.0,
+        })
+        .collect()
+}

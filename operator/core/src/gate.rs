@@ -1,0 +1,186 @@
+//! The named gates. Each says whether a node may move for a cause; all are asked, all are reported.
+//!
+//! | gate | stops |
+//! |---|---|
+//! | hold, pool size, system pods, skip, pin, cordon, readiness, eligibility | every cause |
+//! | window | the causes that windows name; Price and Rebalance while a schedule cannot be read |
+//! | signals, dwell | Price and Rebalance |
+//! | breaker | Price and Rebalance, but for a trusted move to Idle that stops a loss |
+//! | budget | the causes that budgets name |
+//!
+//! Nodes of two pools and of the control plane never get here: the survey keeps them out. Budgets are
+//! asked last, by the planner, because what they say depends on who came before.
+
+use jiff::Timestamp;
+use switchyard_api::{Cause, Mode, Reason, Use};
+
+use crate::{
+    survey::{NodeView, PoolView},
+    switching::Payback,
+};
+
+/// A gate by name.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::Display, strum::EnumIter,
+)]
+pub enum Gate {
+    /// No person holds the pool, or all of them.
+    Hold,
+    /// The pool is about as large as it is believed to be.
+    PoolSize,
+    /// The DaemonSets that the nodes need tolerate the taint.
+    SystemPods,
+    /// Nobody put `skip` on the node.
+    Skip,
+    /// No person pinned the node to another use.
+    Pin,
+    /// The node is not cordoned.
+    Cordon,
+    /// The node is Ready, advertises GPUs, and its model is known.
+    Usable,
+    /// The class may serve HPC.
+    Eligible,
+    /// A window is open for the cause.
+    Window,
+    /// The signals that the move rests on are trusted.
+    Signals,
+    /// The node has been long enough in its use.
+    Dwell,
+    /// As much was missed as the switch and the way back cost.
+    Payback,
+    /// Prices have not moved too many nodes back and forth.
+    Breaker,
+    /// Not too many nodes are on the move, and floors and ceilings are kept.
+    Budget,
+}
+
+/// A closed gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Block {
+    /// Which.
+    pub gate: Gate,
+    /// Why.
+    pub reason: Reason,
+    /// When it opens by itself, if it does.
+    pub until: Option<Timestamp>,
+}
+
+impl Block {
+    /// A gate that stays closed until somebody does something.
+    pub fn closed(gate: Gate, reason: Reason) -> Self {
+        Self { gate, reason, until: None }
+    }
+}
+
+/// A move that is asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a, 'n> {
+    /// The pool.
+    pub pool: &'n PoolView<'a>,
+    /// The node.
+    pub node: &'n NodeView<'a>,
+    /// Its use afterwards.
+    pub to: Use,
+    /// Why.
+    pub cause: Cause,
+    /// Is every value that the move rests on trusted?
+    pub trusted: bool,
+    /// Of a move for a price, whether it pays for the switch.
+    pub payback: Option<Payback>,
+}
+
+/// The gates that are closed to a move, in the order of [`Gate`].
+pub fn closed(request: Request<'_, '_>, now: Timestamp) -> Vec<Block> {
+    let checks = [
+        hold(request),
+        pool_size(request),
+        system_pods(request),
+        skip(request),
+        pin(request),
+        cordon(request),
+        usable(request),
+        eligible(request),
+        request.pool.calendar.closed(request.cause),
+        signals(request),
+        dwell(request, now),
+        payback(request, now),
+        breaker(request),
+    ];
+    checks.into_iter().flatten().collect()
+}
+
+fn hold(request: Request<'_, '_>) -> Option<Block> {
+    if let Some(hold) = request.pool.hold {
+        let until = hold.ends();
+        return Some(Block { gate: Gate::Hold, reason: Reason::GlobalHold, until });
+    }
+    let held = request.pool.facts.spec.shifting.mode == Mode::Hold;
+    held.then(|| Block::closed(Gate::Hold, Reason::Hold))
+}
+
+fn pool_size(request: Request<'_, '_>) -> Option<Block> {
+    let suspicious = request.pool.half_empty();
+    suspicious.then(|| Block::closed(Gate::PoolSize, Reason::PoolHalfEmpty))
+}
+
+/// Asks even of nodes that are tainted already: a shift may remove the taint and put it back.
+fn system_pods(request: Request<'_, '_>) -> Option<Block> {
+    let taints = request.to != Use::Hpc;
+    (taints && !request.pool.intolerant.is_empty())
+        .then(|| Block::closed(Gate::SystemPods, Reason::SystemPodsIntolerant))
+}
+
+fn skip(request: Request<'_, '_>) -> Option<Block> {
+    request.node.facts.skip.then(|| Block::closed(Gate::Skip, Reason::Skipped))
+}
+
+fn pin(request: Request<'_, '_>) -> Option<Block> {
+    if request.node.pin_error().is_some() {
+        return Some(Block::closed(Gate::Pin, Reason::PinUnreadable));
+    }
+    let pin = request.node.pin.filter(|pin| pin.node_use != request.to)?;
+    Some(Block { gate: Gate::Pin, reason: Reason::Pinned, until: pin.until })
+}
+
+fn cordon(request: Request<'_, '_>) -> Option<Block> {
+    request.node.facts.cordoned.then(|| Block::closed(Gate::Cordon, Reason::Cordoned))
+}
+
+fn usable(request: Request<'_, '_>) -> Option<Block> {
+    request.node.unusable.map(|reason| Block::closed(Gate::Usable, reason))
+}
+
+fn eligible(request: Request<'_, '_>) -> Option<Block> {
+    let class = request.node.class.and_then(|class| request.pool.classes.get(class));
+    let may = request.to != Use::Hpc || class.is_none_or(|class| class.eligible);
+    (!may).then(|| Block::closed(Gate::Eligible, Reason::NotEligible))
+}
+
+fn signals(request: Request<'_, '_>) -> Option<Block> {
+    (request.cause.is_for_money() && !request.trusted)
+        .then(|| Block::closed(Gate::Signals, Reason::SignalUntrusted))
+}
+
+fn dwell(request: Request<'_, '_>, now: Timestamp) -> Option<Block> {
+    let since = request.node.facts.marks.since?;
+    let dwell = request.pool.facts.spec.shifting.min_dwell.of(request.node.node_use);
+    let over = since.saturating_add(dwell.signed()).unwrap_or(Timestamp::MAX);
+    (request.cause.is_for_money() && now < over).then_some(Block {
+        gate: Gate::Dwell,
+        reason: Reason::DwellNotOver,
+        until: Some(over),
+    })
+}
+
+fn payback(request: Request<'_, '_>, now: Timestamp) -> Option<Block> {
+    let payback = request.payback.filter(|payback| !payback.due())?;
+    Some(Block { gate: Gate::Payback, reason: Reason::NotPaidBack, until: payback.due_at(now) })
+}
+
+fn breaker(request: Request<'_, '_>) -> Option<Block> {
+    let open = request.pool.breaker.open_since.is_some();
+    // No price moves a node to Idle but one at which mining costs more than it earns.
+    let stops_a_loss = request.cause == Cause::Price && request.to == Use::Idle && request.trusted;
+    (open && request.cause.is_for_money() && !stops_a_loss)
+        .then(|| Block::closed(Gate::Breaker, Reason::BreakerOpen))
+}

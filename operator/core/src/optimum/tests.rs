@@ -1,0 +1,156 @@
+use super::{solver::Point, *};
+use proptest::prelude::*;
+
+const EFFORT: usize = 20_000;
+
+fn usd(number: f64) -> UsdPerHour {
+    UsdPerHour::new(number).unwrap()
+}
+
+fn outlet() -> impl Strategy<Value = Outlet> {
+    let uses = prop_oneof![Just(Use::Mining), Just(Use::Hpc), Just(Use::Idle)];
+    (uses, -20..40_i32, 0..12_u64).prop_map(|(node_use, value, watts)| Outlet {
+        node_use,
+        value: usd(f64::from(value) / 4.0),
+        watts,
+    })
+}
+
+fn class() -> impl Strategy<Value = Class> {
+    (0..6_u32, prop::collection::vec(outlet(), 1..4))
+        .prop_map(|(nodes, options)| Class { nodes, options })
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let penalty = prop::option::of((0..20_i32).prop_map(|value| usd(f64::from(value) / 2.0)));
+    (0..6_u32, 0..10_u32, penalty).prop_map(|(min, more, penalty)| Limits {
+        min,
+        max: min + more,
+        penalty,
+    })
+}
+
+fn problem() -> impl Strategy<Value = Problem> {
+    let classes = prop::collection::vec(class(), 1..4);
+    let lot = |classes: usize| {
+        let nodes = prop::collection::btree_map(0..classes, 1..4_u32, 1..=classes.min(2));
+        (nodes, -10..60_i32, 0..40_u64).prop_map(|(nodes, value, watts)| Lot {
+            nodes: nodes.into_iter().collect(),
+            value: usd(f64::from(value) / 2.0),
+            watts,
+        })
+    };
+    classes.prop_flat_map(move |classes| {
+        let lots = prop::collection::vec(lot(classes.len()), 0..4);
+        (Just(classes), lots, limits(), limits(), prop::option::of(0..140_u64)).prop_map(
+            |(classes, lots, hpc, mining, watts)| Problem { classes, lots, hpc, mining, watts },
+        )
+    })
+}
+
+fn point(split: &Split) -> Point {
+    let counts = split.nodes.iter().map(|class| class.iter().copied().map(i64::from).collect());
+    Point { counts: counts.collect(), lots: split.lots.clone() }
+}
+
+/// Every way to put `nodes` nodes into `options` options.
+fn ways(nodes: i64, options: usize) -> Vec<Vec<i64>> {
+    if options == 1 {
+        return vec![vec![nodes]];
+    }
+    let more = |first: i64| {
+        ways(nodes - first, options - 1).into_iter().map(move |mut rest| {
+            rest.insert(0, first);
+            rest
+        })
+    };
+    (0..=nodes).flat_map(more).collect()
+}
+
+/// The value of the best of all splits that keep the cap, or else of those that draw least.
+fn brute_force(problem: &Problem) -> f64 {
+    let solver = Solver::new(problem);
+    let mut best = f64::NEG_INFINITY;
+    for chosen in 0..1_u32 << problem.lots.len() {
+        let lots: Vec<bool> = (0..problem.lots.len()).map(|lot| chosen >> lot & 1 == 1).collect();
+        let mut points = vec![Vec::new()];
+        for (index, class) in problem.classes.iter().enumerate() {
+            let housed = problem.lots.iter().zip(&lots).filter(|(_, housed)| **housed);
+            let taken: u32 = housed
+                .flat_map(|(lot, _)| lot.nodes.iter().filter(|(class, _)| *class == index))
+                .map(|(_, nodes)| *nodes)
+                .sum();
+            let left = i64::from(class.nodes) - i64::from(taken);
+            let ways = if left < 0 { Vec::new() } else { ways(left, class.options.len()) };
+            points = points
+                .iter()
+                .flat_map(|counts| {
+                    ways.iter()
+                        .map(move |way| [counts.as_slice(), std::slice::from_ref(way)].concat())
+                })
+                .collect();
+        }
+        for counts in points {
+            let point = Point { counts, lots: lots.clone() };
+            if solver.used(&point)[0] <= solver.axes[0].max {
+                best = best.max(solver.value(&point));
+            }
+        }
+    }
+    best
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12 * ProptestConfig::default().cases, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_split_is_better(problem in problem()) {
+        let split = best(&problem, EFFORT);
+        let solver = Solver::new(&problem);
+        let value = solver.value(&point(&split));
+        let wanted = brute_force(&problem);
+        prop_assert!(solver.used(&point(&split))[0] <= solver.axes[0].max);
+        prop_assert_eq!(split.gap, UsdPerHour::ZERO);
+        prop_assert!((value - wanted).abs() < 1e-6, "{} instead of {}", value, wanted);
+    }
+}
+
+/// Thirty classes of up to a thousand nodes, two hundred lots, and a cap at two thirds of what
+/// all would draw: a few hundred branches leave less than a ten-thousandth to win.
+#[test]
+fn a_large_site_is_split_in_few_steps() {
+    let number = |seed: u32, below: u32| (seed.wrapping_mul(2_654_435_761) >> 8) % below;
+    let outlet = |node_use, value: u32, watts: u32| Outlet {
+        node_use,
+        value: usd(f64::from(value) / 1000.0 - 0.5),
+        watts: u64::from(watts),
+    };
+    let class = |seed: u32| Class {
+        nodes: 200 + number(seed, 800),
+        options: vec![
+            outlet(Use::Mining, number(seed + 100, 4000), 2000 + number(seed + 200, 1500)),
+            outlet(Use::Idle, 400, 400 + number(seed + 300, 300)),
+            outlet(Use::Hpc, 400, 400 + number(seed + 300, 300)),
+        ],
+    };
+    let classes: Vec<_> = (0..30).map(class).collect();
+    let lot = |seed: u32| {
+        let nodes = 1 + number(seed, 8);
+        Lot {
+            nodes: vec![(usize::try_from(number(seed + 1, 30)).unwrap(), nodes)],
+            value: usd(f64::from(nodes * number(seed + 2, 20_000)) / 1000.0),
+            watts: u64::from(nodes * (3000 + number(seed + 3, 2000))),
+        }
+    };
+    let most = classes.iter().map(|class| u64::from(class.nodes) * class.options[0].watts);
+    let problem = Problem {
+        watts: Some(most.sum::<u64>() * 2 / 3),
+        lots: (0..200).map(|index| lot(1000 + 4 * index)).collect(),
+        hpc: Limits { min: 500, ..Limits::NONE },
+        mining: Limits { min: 3000, max: 9000, penalty: None },
+        classes,
+    };
+    let split = best(&problem, 50);
+    let value = Solver::new(&problem).value(&point(&split));
+    assert!(split.gap.number() < value.abs() * 1e-4, "{}", split.gap);
+}
