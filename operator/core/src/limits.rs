@@ -21,6 +21,9 @@ pub(crate) const EFFORT: usize = 64;
 /// Of two nodes that are alike but for this share of what is at stake, the one stays that is in the
 /// use already.
 const STAYS: f64 = 0.05;
+/// And if nothing is at stake, for this much, USD per hour, and this much more per watt that it draws:
+/// the fewest and most frugal make way, whichever way the sums are rounded.
+const STAYS_AT_LEAST: (f64, f64) = (1e-4, 1e-8);
 const USES: [Use; 3] = [Use::Mining, Use::Idle, Use::Hpc];
 
 /// Changes as few choices as it takes to keep the limits.
@@ -238,6 +241,7 @@ impl<'a, 's> Scene<'a, 's> {
         }
         // An open node without jobs earns what an idle one does: only a floor asks for more of them.
         let lacks_hpc = hpc < bounds.hpc.min;
+        let kinds = if lacks_hpc { kinds } else { whether_or_not_hpc(kinds) };
         let ways: Vec<Vec<(Way<'s>, Outlet)>> = kinds
             .iter()
             .map(|(kind, nodes)| self.ways(kind, nodes.first().copied(), lacks_hpc))
@@ -356,8 +360,10 @@ impl<'a, 's> Scene<'a, 's> {
         let value = |way: &Way<'_>| value_of(class, gpus, *way).number();
         let most = value(&best);
         let least = ways.iter().map(value).fold(most, f64::min);
+        let (each, per_watt) = STAYS_AT_LEAST;
         let bonus = |way: &Way<'_>| {
-            let stake = STAYS * (most - least) + 1e-6;
+            let draws = self.draw(index, node, *way) as f64;
+            let stake = STAYS * (most - least) + each + per_watt * draws;
             match *way == present {
                 true if best == present => stake,
                 true => stake.min((most - value(way)) / 2.0),
@@ -439,6 +445,15 @@ impl<'a, 's> Scene<'a, 's> {
             Request { pool: self.pool, node, to, cause, trusted, payback: candidate.payback };
         gate::closed(request, self.survey.snapshot.now).is_empty()
     }
+}
+
+/// Where nobody asks for HPC it makes no difference who may serve it.
+fn whether_or_not_hpc(kinds: BTreeMap<Kind<'_>, Vec<usize>>) -> BTreeMap<Kind<'_>, Vec<usize>> {
+    let mut merged: BTreeMap<Kind<'_>, Vec<usize>> = BTreeMap::new();
+    for ((class, gpus, present, best, [mining, idle, _]), nodes) in kinds {
+        merged.entry((class, gpus, present, best, [mining, idle, false])).or_default().extend(nodes);
+    }
+    merged
 }
 
 fn profile<'c>(class: &'c ClassEconomics, name: &ProfileRef) -> Option<&'c ProfileValue> {

@@ -136,7 +136,7 @@ pub fn best(problem: &Problem, effort: usize) -> Split {
     }
 }
 
-/// Is there nothing to win in a branch? Less than a hundred-millionth is rounding.
+/// Is there nothing to win in a branch? Less than a ten-billionth is rounding.
 fn beaten(bound: f64, value: f64) -> bool {
-    bound <= value + 1e-8 * value.abs().max(1.0)
+    bound <= value + 1e-10 * value.abs().max(1.0)
 }
