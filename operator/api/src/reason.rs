@@ -101,6 +101,8 @@ pub enum Reason {
     DwellNotOver,
     /// What was missed has not yet come to what the switch and the way back cost.
     NotPaidBack,
+    /// By the forecast, the other use will not be better for long enough to pay for the switch.
+    SoonOver,
     /// None of the `shifting.windows` for the cause is open.
     OutsideWindow,
     /// A schedule in `shifting` cannot be read.

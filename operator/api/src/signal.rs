@@ -32,6 +32,8 @@ use crate::{Decimal, Period, Reason};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.quorum) || self.quorum <= size(self.sources)")
     .message("quorum asks for more sources than there are: lower quorum or add sources"))]
+#[x_kube(validation = Rule::new("!has(self.forecast) || self.unit in ['USDPerKWh', 'USDPerMWh']")
+    .message("forecast is read for energy prices only: remove it, or set unit to USDPerKWh or USDPerMWh"))]
 #[x_kube(validation = Rule::new("duration(self.interval) >= duration('1s')")
     .message("interval must be at least 1s"))]
 #[x_kube(validation = Rule::new("duration(self.maxAge) >= duration(self.interval)")
@@ -54,6 +56,10 @@ pub struct ProfitabilitySignalSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 5))]
     pub quorum: Option<u32>,
+    /// Where its future is published, such as day-ahead prices of power. It only decides when a move that
+    /// pays anyway is made, and only while nodes that follow it would have earned more than others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<ForecastSource>,
 }
 
 fn default_interval() -> Period {
@@ -155,6 +161,40 @@ pub struct PrometheusSource {
     pub query: String,
 }
 
+/// Where future values are published.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("duration(self.interval) >= duration('10s')")
+    .message("forecast.interval must be at least 10s"))]
+pub struct ForecastSource {
+    /// How often they are read.
+    #[serde(default = "default_forecast_interval")]
+    pub interval: Period,
+    /// A JSON document.
+    pub http: ForecastDocument,
+}
+
+fn default_forecast_interval() -> Period {
+    Period::from_secs(900)
+}
+
+/// Times and values in a JSON document that is fetched by GET, in the signal's unit. Each value holds
+/// until the next time. Redirects are not followed, and an answer may have up to 64 KiB.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ForecastDocument {
+    /// Address of the document.
+    #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(validation = Rule::new("isURL(self) && (url(self).getScheme() == 'https' || url(self).getScheme() == 'http')")
+        .message("url must start with https:// or http:// and name a host"))]
+    pub url: String,
+    /// JSONPath (RFC 9535) of the times: seconds or milliseconds since 1970, or RFC 3339.
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^\$"))]
+    pub times_path: String,
+    /// JSONPath (RFC 9535) of the values, as many as times and in their order.
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^\$"))]
+    pub values_path: String,
+}
+
 /// What was read last, and how far it is to be trusted. Never the text of an answer.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -175,6 +215,23 @@ pub struct ProfitabilitySignalStatus {
     /// Each source by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sources: BTreeMap<String, SourceStatus>,
+    /// What is known of its future.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<ForecastStatus>,
+}
+
+/// What is known of a signal's future.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ForecastStatus {
+    /// Until when, by what was read last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
+    pub until: Option<Timestamp>,
+    /// `SourceRead`, or why it could not be read: then what was read before still counts.
+    pub reason: Reason,
+    /// What to do about that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// How reading one source went.

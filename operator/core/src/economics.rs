@@ -113,6 +113,17 @@ impl ProfileValue {
     }
 }
 
+/// What a node without jobs may do.
+#[derive(Debug, Clone)]
+pub struct Course {
+    /// The way it rests.
+    pub rest: Rest,
+    /// What it is paid, its power not deducted.
+    pub earns: UsdPerHour,
+    /// What it draws.
+    pub draws: Watts,
+}
+
 /// What the nodes of one GPU model are worth in each use.
 #[derive(Debug, Clone)]
 pub struct ClassEconomics {
@@ -194,14 +205,33 @@ impl ClassEconomics {
             .reduce(|best, other| if other.1 > best.1 { other } else { best })
     }
 
+    /// What a node could do without jobs, as far as what it would be paid is trusted.
+    pub fn courses(&self, gpus: u32) -> Vec<Course> {
+        let idle =
+            Course { rest: Rest::Idle, earns: UsdPerHour::ZERO, draws: self.idle_watts(gpus) };
+        let mining = self.profiles.iter().filter(|profile| profile.income.trusted);
+        let mining = mining.filter_map(|profile| {
+            Some(Course {
+                rest: Rest::Mining(profile.profile.clone()),
+                earns: profile.earns(gpus)?,
+                draws: self.mining_watts(profile, gpus),
+            })
+        });
+        std::iter::once(idle).chain(mining).collect()
+    }
+
+    /// What a course is worth when power has a price.
+    pub fn worth_at(&self, course: &Course, price: UsdPerKwh) -> UsdPerHour {
+        course.earns - course.draws.cost(price, self.prices.pue)
+    }
+
     /// What a node could do without jobs, and what that is worth, where it is trusted.
     pub fn rests(&self, gpus: u32) -> Vec<(Rest, UsdPerHour)> {
-        let idle = self.idle(gpus).if_trusted().map(|value| (Rest::Idle, value));
-        let mining = self.profiles.iter().filter_map(|profile| {
-            let value = self.mining(profile, gpus).if_trusted()?;
-            Some((Rest::Mining(profile.profile.clone()), value))
-        });
-        idle.into_iter().chain(mining).collect()
+        let Some(price) = self.prices.power.if_trusted() else {
+            return Vec::new();
+        };
+        let courses = self.courses(gpus).into_iter();
+        courses.map(|course| (course.rest.clone(), self.worth_at(&course, price))).collect()
     }
 
     /// The most that a node could be paid for mining, power not paid.

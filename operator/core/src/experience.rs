@@ -5,7 +5,7 @@
 //! snapshot. All of it is bounded by the number of pools, classes, profiles and namespaces.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -13,10 +13,11 @@ use jiff::{SignedDuration, Timestamp};
 use switchyard_api::{LearnedSwitch, NodeShiftStatus, Phase, ProfileRef, Use};
 
 use crate::{
+    belief::Record,
     economics::ClassEconomics,
     quantity::{Usd, UsdPerHour},
-    snapshot::ShiftFacts,
-    survey::{NodeView, PoolView, Survey},
+    snapshot::{ShiftFacts, Snapshot},
+    survey::{PoolView, Survey},
 };
 
 /// What a node does that runs no jobs.
@@ -50,6 +51,7 @@ impl Rest {
 #[derive(Debug, Clone, Default)]
 pub struct Experience {
     regrets: BTreeMap<Unmade, Regret>,
+    forecasts: BTreeMap<String, Record>,
     switches: BTreeMap<Arc<str>, BTreeMap<(Use, Use), SignedDuration>>,
     runs: BTreeMap<Arc<str>, Runs>,
 }
@@ -112,12 +114,17 @@ impl Experience {
         &self,
         pool: &PoolView<'_>,
         class: &ClassEconomics,
-        node: &NodeView<'_>,
+        gpus: u32,
         (from, to): (&Rest, &Rest),
         now: Timestamp,
     ) -> Usd {
-        let unmade = Unmade::of(pool, class, node.gpus, from, to);
+        let unmade = Unmade::of(pool, class, gpus, from, to);
         self.regrets.get(&unmade).map_or(Usd::ZERO, |regret| regret.up_to(now))
+    }
+
+    /// Is the forecast of a signal to be believed?
+    pub fn believes(&self, signal: &str) -> bool {
+        self.forecasts.get(signal).is_some_and(Record::convinces)
     }
 
     /// How long a switch takes in a pool: as measured, or as usual.
@@ -213,15 +220,27 @@ impl Observer {
         let since = self.looked.replace(survey.snapshot.now);
         self.count_runs(survey, since);
         Arc::make_mut(&mut self.experience).regrets = regrets;
+        self.test_forecasts(survey);
+    }
+
+    /// Compares what was forecast with what has come.
+    fn test_forecasts(&mut self, survey: &Survey<'_>) {
+        let Snapshot { forecasts, signals, now, .. } = survey.snapshot;
+        let records = &mut Arc::make_mut(&mut self.experience).forecasts;
+        records.retain(|name, _| forecasts.contains_key(name));
+        for (name, forecast) in forecasts {
+            let reading = signals.get(name).filter(|reading| reading.trusted);
+            if let Some(value) = reading.and_then(|reading| reading.value) {
+                records.entry(name.clone()).or_default().look(forecast, value, *now);
+            }
+        }
     }
 
     fn regrets(&self, survey: &Survey<'_>) -> BTreeMap<Unmade, Regret> {
         let now = survey.snapshot.now;
         let mut regrets = BTreeMap::new();
         for pool in &survey.pools {
-            let kinds: BTreeSet<(usize, u32)> =
-                pool.nodes.iter().filter_map(|node| Some((node.class?, node.gpus))).collect();
-            for (class, gpus) in kinds {
+            for (class, gpus) in pool.kinds() {
                 let Some(class) = pool.classes.get(class) else { continue };
                 let rests = class.rests(gpus);
                 for ((from, worth), (to, other)) in itertools::iproduct!(&rests, &rests) {

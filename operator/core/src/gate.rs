@@ -174,7 +174,8 @@ fn dwell(request: Request<'_, '_>, now: Timestamp) -> Option<Block> {
 
 fn payback(request: Request<'_, '_>, now: Timestamp) -> Option<Block> {
     let payback = request.payback.filter(|payback| !payback.due())?;
-    Some(Block { gate: Gate::Payback, reason: Reason::NotPaidBack, until: payback.due_at(now) })
+    let reason = if payback.put_off() { Reason::SoonOver } else { Reason::NotPaidBack };
+    Some(Block { gate: Gate::Payback, reason, until: payback.due_at(now) })
 }
 
 fn breaker(request: Request<'_, '_>) -> Option<Block> {

@@ -10,6 +10,7 @@
 
 mod admission;
 pub mod allocation;
+mod belief;
 pub mod breaker;
 pub mod budget;
 pub mod calendar;
@@ -19,6 +20,7 @@ pub mod economics;
 pub mod experience;
 pub mod explain;
 pub mod fit;
+pub mod forecast;
 pub mod gate;
 mod limits;
 mod market;

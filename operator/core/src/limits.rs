@@ -451,7 +451,10 @@ impl<'a, 's> Scene<'a, 's> {
 fn whether_or_not_hpc(kinds: BTreeMap<Kind<'_>, Vec<usize>>) -> BTreeMap<Kind<'_>, Vec<usize>> {
     let mut merged: BTreeMap<Kind<'_>, Vec<usize>> = BTreeMap::new();
     for ((class, gpus, present, best, [mining, idle, _]), nodes) in kinds {
-        merged.entry((class, gpus, present, best, [mining, idle, false])).or_default().extend(nodes);
+        merged
+            .entry((class, gpus, present, best, [mining, idle, false]))
+            .or_default()
+            .extend(nodes);
     }
     merged
 }

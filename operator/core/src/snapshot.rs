@@ -17,6 +17,7 @@ use switchyard_api::{
 
 use crate::{
     experience::Experience,
+    forecast::Forecast,
     people::{Hold, Pin, PinError},
     quantity::{Measure, UsdPerGpuHour},
 };
@@ -37,6 +38,8 @@ pub struct Snapshot {
     pub profiles: BTreeMap<ProfileRef, ProfileFacts>,
     /// The signals that exist.
     pub signals: BTreeMap<String, Reading>,
+    /// What is published of the future of signals.
+    pub forecasts: BTreeMap<String, Arc<Forecast>>,
     /// Every node that a pool selects or that carries a mark of ours, in the order of their names.
     pub nodes: Vec<NodeFacts>,
     /// Every pod that is bound to one of the nodes and not finished, and every waiting GPU pod.

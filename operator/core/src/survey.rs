@@ -13,6 +13,7 @@ use crate::{
     breaker,
     calendar::Calendar,
     economics::{ClassEconomics, Prices},
+    forecast::Outlook,
     people::{Hold, Pin, PinError},
     quantity::{UsdPerGpuHour, UsdPerHour},
     snapshot::{Barrier, NodeFacts, PodFacts, PoolFacts, Resources, ShiftFacts, Snapshot},
@@ -81,6 +82,8 @@ pub struct PoolView<'a> {
     pub calendar: Calendar,
     /// How its breaker stands.
     pub breaker: BreakerStatus,
+    /// What forecasts say to its nodes.
+    pub outlook: Outlook,
 }
 
 impl PoolView<'_> {
@@ -119,6 +122,11 @@ impl PoolView<'_> {
         let may = allowed.namespaces.iter().any(|namespace| **namespace == *pod.namespace);
         let cap = UsdPerGpuHour::new(allowed.max_usd_per_gpu_hour.value())?;
         pod.named_price.filter(|_| may).map(|price| price.min(cap))
+    }
+
+    /// The kinds of its nodes: class and GPUs.
+    pub fn kinds(&self) -> BTreeSet<(usize, u32)> {
+        self.nodes.iter().filter_map(|node| Some((node.class?, node.gpus))).collect()
     }
 
     /// How many of its nodes are in a use.
@@ -225,9 +233,19 @@ pub fn survey(snapshot: &Snapshot) -> Survey<'_> {
         pool.intolerant = intolerant(pool, snapshot);
         let size = pool.nodes.len().max(size(pool.facts.believed_size));
         pool.breaker = breaker::judge(pool.facts, size, snapshot);
+        pool.outlook = outlook(pool, snapshot);
         pool.best_offer = waiting.iter().filter_map(|pod| pool.named_price(pod)).max();
     }
     Survey { snapshot, pools, waiting, strays }
+}
+
+fn outlook(pool: &PoolView<'_>, snapshot: &Snapshot) -> Outlook {
+    let Snapshot { forecasts, experience, now, .. } = snapshot;
+    if forecasts.is_empty() {
+        return Outlook::default();
+    }
+    let named = (&pool.facts.name, &*pool.facts.spec);
+    Outlook::of(named, &pool.classes, pool.kinds(), forecasts, (experience, *now))
 }
 
 /// The pools that still want nodes, by a label that they require.
@@ -284,6 +302,7 @@ fn empty_view<'a>(facts: &'a PoolFacts, snapshot: &'a Snapshot) -> PoolView<'a> 
         hold: snapshot.hold.as_ref().filter(|hold| hold.holds(snapshot.now)),
         calendar: Calendar::of(&facts.spec.shifting, snapshot.now),
         breaker: BreakerStatus::default(),
+        outlook: Outlook::default(),
     }
 }
 

@@ -1,15 +1,18 @@
 //! Policies by name, and what each of them would have earned.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use strum::{Display, EnumIter, EnumString, IntoEnumIterator, IntoStaticStr};
 
 use crate::{
     bound,
     engine::{self, Money},
+    forecast::Told,
     outcome::Outcome,
     policy::{Fixed, Policy, Rules, Serve, Switch, Switchyard},
     search,
-    site::Site,
+    site::{Model, Site, Transit},
     timeline::Timeline,
 };
 
@@ -55,6 +58,18 @@ pub enum Named {
     CausalCeiling,
     /// The product's own.
     Switchyard,
+    /// The same, told nothing of the future.
+    SwitchyardWithoutForecast,
+    /// The same, with forecasts upside down.
+    SwitchyardInvertedForecast,
+    /// The same, with forecasts that come six hours late.
+    SwitchyardLaggedForecast,
+    /// The same, with forecasts a thousand times too high.
+    #[strum(serialize = "switchyard-1000-fold-forecast")]
+    SwitchyardThousandfoldForecast,
+    /// The same where switches take no time and prices are known within a minute, to see what any timing
+    /// of switches could win.
+    SwitchyardFreeSwitches,
 }
 
 impl Named {
@@ -72,12 +87,18 @@ impl Named {
     pub fn policy(self, site: &Site) -> Box<dyn Policy> {
         let name = <&str>::from(self);
         let rules = |serve, switch| Rules::new(name, serve, switch);
+        let told = |told| -> Box<dyn Policy> { Box::new(Switchyard::told(name, site, told)) };
         let mut rules = match self {
             Self::AlwaysMining => return Box::new(Fixed::mining(site)),
             Self::AlwaysHpc => return Box::new(Fixed::hpc(site)),
             Self::BestStatic => return Box::new(search::best_static(site)),
             Self::CausalCeiling => return Box::new(search::causal_ceiling(site)),
-            Self::Switchyard => return Box::new(Switchyard::new(site)),
+            Self::Switchyard => return told(Told::Published),
+            Self::SwitchyardFreeSwitches => return Box::new(Switchyard::impatient(name, site)),
+            Self::SwitchyardWithoutForecast => return told(Told::Nothing),
+            Self::SwitchyardInvertedForecast => return told(Told::Inverted),
+            Self::SwitchyardLaggedForecast => return told(Told::Lagged),
+            Self::SwitchyardThousandfoldForecast => return told(Told::Thousandfold),
             Self::HpcWheneverAsked => rules(Serve::Always, Switch::Mine),
             Self::Greedy => rules(Serve::IfPays(1.0), Switch::Percent(0.0)),
             Self::Percent12 => rules(Serve::IfPays(1.12), Switch::Percent(0.12)),
@@ -94,7 +115,28 @@ impl Named {
 
     /// Could anybody run it without knowing the future?
     fn is_baseline(self) -> bool {
-        !matches!(self, Self::CausalCeiling | Self::Switchyard)
+        !matches!(self, Self::CausalCeiling | Self::Switchyard) && !self.is_study()
+    }
+
+    /// The site as this policy finds it.
+    fn site(self, site: &Site) -> Cow<'_, Site> {
+        if self != Self::SwitchyardFreeSwitches {
+            return Cow::Borrowed(site);
+        }
+        let model = Model { step: 60.0, transit: Transit::NONE, ..site.model.clone() };
+        Cow::Owned(Site { model, ..site.clone() })
+    }
+
+    /// Is it only there to judge the product by? Where nothing is forecast there is nothing to study.
+    fn is_study(self) -> bool {
+        matches!(
+            self,
+            Self::SwitchyardFreeSwitches
+                | Self::SwitchyardWithoutForecast
+                | Self::SwitchyardInvertedForecast
+                | Self::SwitchyardLaggedForecast
+                | Self::SwitchyardThousandfoldForecast
+        )
     }
 }
 
@@ -164,8 +206,11 @@ impl Replay {
     pub fn run(site: &Site, policies: &[Named], say: impl Fn(&str)) -> Self {
         say("bound");
         let usd_bound = bound::clairvoyant(site, bound::Effort::default()).usd;
-        let runs = policies.iter().map(|policy| {
+        let foreseen = site.power_forecast.is_some();
+        let policies = policies.iter().filter(|policy| foreseen || !policy.is_study());
+        let runs = policies.map(|policy| {
             say(&policy.to_string());
+            let site = &*policy.site(site);
             let (outcome, timeline) = engine::record(site, &mut *policy.policy(site));
             Run { policy: *policy, outcome, timeline }
         });

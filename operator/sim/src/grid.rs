@@ -9,7 +9,7 @@ use itertools::iproduct;
 use jiff::Timestamp;
 
 use crate::{
-    example,
+    example, forecast,
     generate::{Demand, Random, Reverting, Spikes, lognormal},
     series::Series,
     site::{Class, Model, Node, Profile, Site, Transit, manifest::Manifest},
@@ -28,6 +28,8 @@ const STEP: f64 = 300.0;
 /// Nodes of each class of the example's pool; each has 8 GPUs.
 const NODES: [u32; 2] = [8, 4];
 const GPUS: u32 = 8;
+/// What the random numbers of the power price are for, and how far it spreads.
+const POWER: (&str, f64) = ("power", 0.4);
 
 /// Where a cell lies.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -120,6 +122,7 @@ impl Axes {
             length: LENGTH,
             nodes: nodes(),
             power: self.power(),
+            power_forecast: Some(self.power_forecast()),
             hpc: self.hpc(),
             jobs: self.demand(&classes).jobs(&mut Random::new(SEED, "jobs"), LENGTH),
             model: self.model(pool.power.pue.value()),
@@ -132,12 +135,25 @@ impl Axes {
 
     /// USD per kWh. At 0.21 the RTX 3090 of the example earns by mining what its power costs.
     fn power(&self) -> Series {
-        let mut path = self.price("power", 0.21, 0.4);
+        let (purpose, spread) = POWER;
+        let mut path = self.price(purpose, 0.21, spread);
+        self.raise(&mut path);
+        Series::new(path)
+    }
+
+    /// What is sold day-ahead: whole hours, without the noise of the day itself.
+    fn power_forecast(&self) -> Series {
+        let (purpose, spread) = POWER;
+        let mut path = self.quiet_price(purpose, 0.21, spread);
+        self.raise(&mut path);
+        forecast::hourly(&Series::new(path), LENGTH)
+    }
+
+    fn raise(&self, path: &mut [(f64, f64)]) {
         if self.spikes {
             let spikes = Spikes { apart: 3.5 * DAY, lasting: 3.0 * HOUR, factor: 6.0 };
-            spikes.raise(&mut Random::new(SEED, "spikes"), &mut path);
+            spikes.raise(&mut Random::new(SEED, "spikes"), path);
         }
-        Series::new(path)
     }
 
     /// USD per GPU-hour. At 0.09 a GPU earns by HPC about what it earns by mining when that pays.
@@ -148,8 +164,7 @@ impl Axes {
 
     /// A price that reverts as fast as this cell has it, with its noise.
     fn price(&self, purpose: &str, mean: f64, spread: f64) -> Vec<(f64, f64)> {
-        let price = Reverting { mean, spread, relaxation: self.reversion_hours * HOUR };
-        let mut path = price.path(&mut Random::new(SEED, purpose), STEP, LENGTH);
+        let mut path = self.quiet_price(purpose, mean, spread);
         if self.noisy {
             let mut noise = Random::new(SEED, &format!("noise of {purpose}"));
             for (_, value) in &mut path {
@@ -157,6 +172,12 @@ impl Axes {
             }
         }
         path
+    }
+
+    /// The same without noise.
+    fn quiet_price(&self, purpose: &str, mean: f64, spread: f64) -> Vec<(f64, f64)> {
+        let price = Reverting { mean, spread, relaxation: self.reversion_hours * HOUR };
+        price.path(&mut Random::new(SEED, purpose), STEP, LENGTH)
     }
 
     fn demand(&self, classes: &[Class]) -> Demand {

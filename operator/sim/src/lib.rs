@@ -11,6 +11,7 @@ pub mod backtest;
 pub mod bound;
 pub mod engine;
 pub mod example;
+pub mod forecast;
 pub mod generate;
 pub mod grid;
 pub mod outcome;

@@ -5,11 +5,12 @@
 
 use std::{fmt, time::Duration};
 
+use jiff::Timestamp;
 use jsonpath_rust::JsonPath;
 use reqwest::{Client, StatusCode, Url, redirect::Policy};
 use serde::Deserialize;
 use serde_json::Value;
-use switchyard_api::{HttpSource, PrometheusSource, Reason, Source};
+use switchyard_api::{ForecastDocument, HttpSource, PrometheusSource, Reason, Source};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const LARGEST: usize = 64 * 1024;
@@ -79,6 +80,16 @@ impl Fetcher {
         sample(&body)
     }
 
+    /// Reads future values.
+    pub async fn future(
+        &self,
+        source: &ForecastDocument,
+    ) -> Result<Vec<(Timestamp, f64)>, SourceError> {
+        let url = parse_url(&source.url)?;
+        let body = self.get(url, "forecast.http.url").await?;
+        series(&body, &source.times_path, &source.values_path)
+    }
+
     /// Gets a JSON document of bounded size.
     async fn get(&self, url: Url, field: &str) -> Result<Value, SourceError> {
         let sent = self.http.get(url).send().await;
@@ -123,14 +134,61 @@ fn unreachable(error: &reqwest::Error, field: &str) -> SourceError {
     )
 }
 
+/// What a JSONPath finds in a document.
+fn found<'d>(document: &'d Value, path: &str, field: &str) -> Result<Vec<&'d Value>, SourceError> {
+    document.query(path).map_err(|_| {
+        let remedy =
+            format!("{field} cannot be read: write it as in RFC 9535, such as $.data.price");
+        SourceError::new(Reason::BadExpression, remedy)
+    })
+}
+
+/// The values that two JSONPaths find, each with its time.
+fn series(
+    document: &Value,
+    times_path: &str,
+    values_path: &str,
+) -> Result<Vec<(Timestamp, f64)>, SourceError> {
+    let times = found(document, times_path, "forecast.http.timesPath")?;
+    let values = found(document, values_path, "forecast.http.valuesPath")?;
+    if times.is_empty() || times.len() != values.len() {
+        let remedy = format!(
+            "forecast.http finds {} times and {} values: make timesPath and valuesPath find as many",
+            times.len(),
+            values.len()
+        );
+        let reason = if times.is_empty() { Reason::Empty } else { Reason::Ambiguous };
+        return Err(SourceError::new(reason, remedy));
+    }
+    let pairs = times.into_iter().zip(values);
+    pairs.map(|(at, value)| Ok((time(at)?, number(value)?))).collect()
+}
+
+/// Seconds or milliseconds since 1970, or RFC 3339.
+fn time(value: &Value) -> Result<Timestamp, SourceError> {
+    // As seconds, it would be in the year 5138.
+    const MILLISECONDS_FROM: i64 = 100_000_000_000;
+    let time = match value {
+        Value::Number(number) => number.as_i64().and_then(|number| {
+            let read = match number {
+                MILLISECONDS_FROM.. => Timestamp::from_millisecond(number),
+                _ => Timestamp::from_second(number),
+            };
+            read.ok()
+        }),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    time.ok_or_else(|| {
+        let remedy = "a time is neither seconds nor milliseconds since 1970 nor RFC 3339: check \
+                      forecast.http.timesPath";
+        SourceError::new(Reason::BadExpression, remedy)
+    })
+}
+
 /// The one number that a JSONPath finds in a document.
 fn number_at(document: &Value, path: &str) -> Result<f64, SourceError> {
-    let found = document.query(path).map_err(|_| {
-        SourceError::new(
-            Reason::BadExpression,
-            "http.jsonPath cannot be read: write it as in RFC 9535, such as $.data.price",
-        )
-    })?;
+    let found = found(document, path, "http.jsonPath")?;
     match found.as_slice() {
         [] => Err(SourceError::new(
             Reason::Empty,
@@ -213,6 +271,22 @@ mod tests {
     #[case(json!({"a": 1}), "$[", Err(Reason::BadExpression))]
     fn documents(#[case] body: Value, #[case] path: &str, #[case] expected: Result<f64, Reason>) {
         assert_eq!(number_at(&body, path).map_err(|error| error.reason), expected);
+    }
+
+    #[rstest]
+    #[case::seconds(json!({"t": [3600, 7200], "v": [1, "2.5"]}), Ok(vec![(3600, 1.0), (7200, 2.5)]))]
+    #[case::milliseconds(json!({"t": [1_767_225_600_000_i64], "v": [1]}), Ok(vec![(1_767_225_600, 1.0)]))]
+    #[case::text(json!({"t": ["1970-01-01T01:00:00+01:00"], "v": [3]}), Ok(vec![(0, 3.0)]))]
+    #[case::none(json!({"t": [], "v": []}), Err(Reason::Empty))]
+    #[case::fewer_values(json!({"t": [0, 1], "v": [1]}), Err(Reason::Ambiguous))]
+    #[case::no_time(json!({"t": ["soon"], "v": [1]}), Err(Reason::BadExpression))]
+    #[case::no_number(json!({"t": [0], "v": [null]}), Err(Reason::NotANumber))]
+    fn forecasts(#[case] body: Value, #[case] expected: Result<Vec<(i64, f64)>, Reason>) {
+        let read = series(&body, "$.t[*]", "$.v[*]").map_err(|error| error.reason);
+        let read = read.map(|points| {
+            points.into_iter().map(|(time, value)| (time.as_second(), value)).collect::<Vec<_>>()
+        });
+        assert_eq!(read, expected);
     }
 
     #[rstest]

@@ -1,6 +1,7 @@
 //! Signals: reads every source in its interval and keeps what it said.
 
 pub mod fetch;
+mod future;
 
 use std::{
     collections::BTreeMap,
@@ -15,6 +16,7 @@ use switchyard_api::{
     ProfitabilitySignalSpec, ProfitabilitySignalStatus, Reason, SourceStatus, Unit,
 };
 use switchyard_core::{
+    forecast::Forecast,
     quantity::measure,
     signal::{combine, judge},
     snapshot::Reading,
@@ -22,7 +24,10 @@ use switchyard_core::{
 use tokio::{sync::Notify, task::JoinSet};
 use tracing::{debug, info};
 
-use self::fetch::{Fetcher, SourceError};
+use self::{
+    fetch::{Fetcher, SourceError},
+    future::Futures,
+};
 use crate::{leader::Leadership, watch::Caches};
 
 /// How often it is looked whether a signal is due.
@@ -32,6 +37,7 @@ const LOOK: Duration = Duration::from_millis(250);
 #[derive(Debug, Default)]
 pub struct Signals {
     states: Mutex<BTreeMap<String, State>>,
+    futures: Futures,
 }
 
 #[derive(Debug, Clone)]
@@ -62,6 +68,17 @@ impl Signals {
             while reads.try_join_next().is_some() {}
             if !leadership.leads() {
                 continue;
+            }
+            for due in self.futures.due(&caches, Timestamp::now()) {
+                let (signals, fetcher, changed) = (self.clone(), fetcher.clone(), changed.clone());
+                reads.spawn(async move {
+                    let answer = fetcher.future(&due.source.http).await;
+                    if let Err(error) = &answer {
+                        debug!(signal = due.name, reason = %error.reason, "forecast not read");
+                    }
+                    signals.futures.note(&due, answer);
+                    changed.notify_one();
+                });
             }
             // Each on its own, so that a slow source holds up nobody else.
             for (name, generation, spec) in self.due(&caches, Timestamp::now()) {
@@ -153,6 +170,11 @@ impl Signals {
         })
     }
 
+    /// What is published of the future, by signal.
+    pub fn forecasts(&self) -> BTreeMap<String, Arc<Forecast>> {
+        self.futures.known()
+    }
+
     /// The status that a signal should show; none before it was read for the first time.
     pub fn status(
         &self,
@@ -178,6 +200,7 @@ impl Signals {
                 .iter()
                 .map(|(name, answer)| (name.clone(), source_status(answer)))
                 .collect(),
+            forecast: self.futures.status(signal),
         })
     }
 

@@ -58,6 +58,7 @@ pub fn snapshot(caches: &Caches, signals: &Signals, memory: &Memory, now: Timest
         history,
         hold: caches.holds.collect::<_, Vec<_>>(|_, hold| Some(hold.clone())).pop(),
         daemon_sets: caches.daemon_sets.collect(|_, record| Some(record.facts.clone())),
+        forecasts: signals.forecasts(),
         experience: memory.observer.experience(),
     }
 }

@@ -352,6 +352,7 @@ impl World {
                 })
                 .collect(),
             signals: self.signals.clone(),
+            forecasts: BTreeMap::new(),
             experience: self.observer.experience(),
             nodes: self.nodes.iter().map(|(name, node)| node_facts(name, node)).collect(),
             pods: self.pods.iter().map(|(name, pod)| pod_facts(name, pod)).collect(),

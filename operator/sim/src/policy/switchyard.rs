@@ -7,11 +7,12 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use switchyard_api::{
-    BreakerStatus, Cause, Decimal, GPUPoolSpec, Mode, NodeRef, NodeShiftSpec, NodeShiftStatus,
-    PodAnnotationPrice, ProfileRef, Selector, Use, keys,
+    BreakerStatus, Cause, Decimal, GPUPoolSpec, MinDwell, Mode, NodeRef, NodeShiftSpec,
+    NodeShiftStatus, Period, PodAnnotationPrice, ProfileRef, Selector, Use, keys,
 };
 use switchyard_core::{
     experience::Observer,
+    forecast::Forecast,
     plan,
     quantity::{Measure, UsdPerGpuHour},
     snapshot::{
@@ -23,6 +24,7 @@ use switchyard_core::{
 
 use crate::{
     engine::{Activity, NodeState},
+    forecast::Told,
     policy::{Decision, Door, Move, Policy, Seen, View, node_use},
     site::{Job, Site},
 };
@@ -44,6 +46,9 @@ pub struct Switchyard {
     pods: HashMap<usize, PodFacts>,
     resource: Arc<str>,
     observer: Observer,
+    told: Told,
+    /// What is published of the power price, and until when it stays so, s.
+    forecast: (Option<Arc<Forecast>>, f64),
     /// When each node that is in transit set out, s.
     departures: BTreeMap<usize, f64>,
 }
@@ -52,6 +57,22 @@ impl Switchyard {
     /// By the site's own pool.
     pub fn new(site: &Site) -> Self {
         Self::with_pool("switchyard", site, &site.pool)
+    }
+
+    /// By the site's own pool, and what it is told of the future.
+    pub fn told(name: impl Into<String>, site: &Site, told: Told) -> Self {
+        Self { told, ..Self::with_pool(name, site, &site.pool) }
+    }
+
+    /// By the site's own pool, but for all that makes it wait: patience, dwell, budgets.
+    pub fn impatient(name: impl Into<String>, site: &Site) -> Self {
+        let mut spec = site.pool.clone();
+        spec.shifting.patience = Decimal::new(0.0).unwrap_or(spec.shifting.patience);
+        spec.shifting.budgets.clear();
+        let none = Period::from_secs(0);
+        spec.shifting.min_dwell = MinDwell { mining: none, hpc: none, idle: none };
+        spec.hpc.idle_after = none;
+        Self::with_pool(name, site, &spec)
     }
 
     /// By another pool's policy.
@@ -107,6 +128,8 @@ impl Switchyard {
             pods: HashMap::new(),
             resource: spec.gpu.resource_name.as_str().into(),
             observer: Observer::default(),
+            told: Told::Published,
+            forecast: (None, f64::MIN),
             departures: BTreeMap::new(),
             pool: PoolFacts {
                 name: pool,
@@ -125,6 +148,10 @@ impl Switchyard {
 
     fn snapshot(&mut self, view: &View<'_>) -> Snapshot {
         let now = time(view.site, view.now);
+        if view.now >= self.forecast.1 {
+            self.forecast = self.told.at(view.site, view.now);
+        }
+        let power = self.pool.spec.power.price.signal.clone();
         let nodes = view.nodes.iter().enumerate();
         let moving = nodes.clone().filter(|(_, node)| node.in_transit);
         Snapshot {
@@ -132,6 +159,7 @@ impl Switchyard {
             pools: vec![self.pool.clone()],
             profiles: self.profiles.clone(),
             signals: signals(&self.pool.spec, view.site, &view.seen()),
+            forecasts: power.into_iter().zip(self.forecast.0.clone()).collect(),
             shifts: moving.map(|(index, node)| self.shift(index, node, now)).collect(),
             nodes: nodes.map(|(index, node)| self.node(view.site, index, node)).collect(),
             pods: self.pods(view),

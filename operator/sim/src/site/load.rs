@@ -48,6 +48,7 @@ impl Site {
             classes,
             nodes,
             power,
+            power_forecast: loader.power_forecast()?,
             profiles,
             hpc,
             jobs: loader.jobs()?,
@@ -110,6 +111,22 @@ impl Loader<'_> {
         }
         let points = points.into_iter().map(|(time, value)| (self.seconds(time), value * factor));
         Ok(Series::new(points))
+    }
+
+    /// What was published beforehand of the power price.
+    fn power_forecast(&self) -> Result<Option<Series>, SiteError> {
+        let manifest = self.manifest;
+        let name = manifest.pool.spec.power.price.signal.as_deref();
+        let signal = name.and_then(|name| Some((manifest.signals.get(name)?, name)));
+        let Some((signal, file)) =
+            signal.and_then(|(signal, name)| Some((signal, manifest.forecast_file(name)?)))
+        else {
+            return Ok(None);
+        };
+        let (_, factor) = measure(signal.spec.unit);
+        let points = tables::signal(&file)?.into_iter();
+        let points = points.map(|(time, value)| (self.seconds(time), value * factor));
+        Ok(Some(Series::new(points)))
     }
 
     /// The profiles of the pool, in its order.

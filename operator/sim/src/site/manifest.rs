@@ -167,6 +167,13 @@ impl Manifest {
         self.path(&self.site.signals.get(name).cloned().unwrap_or_else(usual))
     }
 
+    /// The file of what was published beforehand of a signal that has a `spec.forecast`: beside its
+    /// values, `NAME.forecast.csv`.
+    pub fn forecast_file(&self, name: &str) -> Option<PathBuf> {
+        self.signals.get(name)?.spec.forecast.as_ref()?;
+        Some(self.signal_file(name).with_extension("forecast.csv"))
+    }
+
     /// The file of the jobs.
     pub fn jobs_file(&self) -> PathBuf {
         let plain = self.path(Path::new("jobs.csv"));

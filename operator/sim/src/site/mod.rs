@@ -31,6 +31,8 @@ pub struct Site {
     pub nodes: Vec<Node>,
     /// USD per kWh.
     pub power: Series,
+    /// The day-ahead forecast of it, if there is one: see [`forecast`](crate::forecast).
+    pub power_forecast: Option<Series>,
     /// What can be mined, in the order of the pool.
     pub profiles: Vec<Profile>,
     /// USD per GPU-hour.
@@ -200,6 +202,16 @@ impl Default for Transit {
 }
 
 impl Transit {
+    /// No time at all.
+    pub const NONE: Self = Self {
+        mining_to_hpc: 0.0,
+        hpc_to_mining: 0.0,
+        idle_to_mining: 0.0,
+        mining_to_idle: 0.0,
+        idle_to_hpc: 0.0,
+        hpc_to_idle: 0.0,
+    };
+
     /// The time from one use to another, s.
     pub fn seconds(&self, from: Use, to: Use) -> f64 {
         match (from, to) {
