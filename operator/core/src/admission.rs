@@ -61,7 +61,7 @@ impl<'a> Admissions<'a> {
         let matters: Vec<Option<&str>> = self
             .labels
             .iter()
-            .map(|label| node.labels.get(*label).map(String::as_str))
+            .map(|label| node.labels.get(label))
             .chain(self.names.then_some(Some(&*node.name)))
             .chain(taints.flat_map(|taint| {
                 [Some(taint.key.as_str()), taint.value.as_deref(), Some(taint.effect.as_str())]

@@ -170,7 +170,7 @@ fn incomplete(gang: &Gang<'_>, bound: &BTreeMap<&Work, usize>) -> bool {
 }
 
 fn largest_request(pod: &PodFacts) -> i64 {
-    pod.requests.extended.values().copied().max().unwrap_or(0)
+    pod.requests.extended.iter().map(|(_, amount)| amount).max().unwrap_or(0)
 }
 
 /// What the best payer among the pods pays for a GPU in the best paying pool.

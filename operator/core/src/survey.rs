@@ -209,7 +209,7 @@ pub fn survey(snapshot: &Snapshot) -> Survey<'_> {
                 let Some(pool) = pools.get_mut(*one) else {
                     continue;
                 };
-                if node.labels.contains_key(keys::CONTROL_PLANE) {
+                if node.labels.get(keys::CONTROL_PLANE).is_some() {
                     pool.refused.entry(Reason::ControlPlane).or_default().push(node);
                 } else {
                     let shift = shifts.get(&(&*node.name, &*node.uid)).copied();
@@ -253,11 +253,11 @@ impl<'a> Selectors<'a> {
     fn selecting(&self, node: &NodeFacts) -> Vec<usize> {
         let labelled = self.by_label.iter().flat_map(|(key, pools)| {
             let found = node.labels.get(*key);
-            let pools = pools.iter().filter(move |(value, _)| found.is_some_and(|it| it == value));
+            let pools = pools.iter().filter(move |(value, _)| found == Some(*value));
             pools.map(|(_, index)| *index)
         });
         let selects = |index: &usize| {
-            self.pools.get(*index).is_some_and(|pool| pool.selector.matches(&node.labels))
+            self.pools.get(*index).is_some_and(|pool| pool.selector.matches(|key| node.labels.get(key)))
         };
         let mut selecting: Vec<_> =
             labelled.chain(self.without.iter().copied()).filter(selects).collect();
@@ -345,7 +345,7 @@ impl<'a> Roles<'a> {
         template.or_else(|| {
             let mut selected = self.selected.iter();
             let chosen = selected.find(|(profile, selector)| {
-                *profile.namespace == *pod.namespace && selector.matches(&pod.labels)
+                *profile.namespace == *pod.namespace && selector.matches(|key| pod.labels.get(key))
             });
             chosen.map(|(profile, _)| *profile)
         })
@@ -412,7 +412,7 @@ fn node_view<'a>(
 ) -> NodeView<'a> {
     let gpu = &pool.spec.gpu;
     let model = facts.labels.get(&gpu.model_label);
-    let class = model.and_then(|model| classes.iter().position(|one| one.class.model == *model));
+    let class = model.and_then(|model| classes.iter().position(|one| one.class.model == model));
     let gpus = facts.allocatable.extended(&gpu.resource_name);
     let mut room = facts.allocatable.clone();
     let Lodgers { jobs, miners, others } = lodgers;
