@@ -307,7 +307,7 @@ impl<'a, 's> Scene<'a, 's> {
                 trusted: true,
                 payback: None,
             };
-            to != node.node_use && gate::closed(request, self.survey.snapshot.now).is_empty()
+            to != node.node_use && gate::open(request, self.survey.snapshot.now)
         });
         if open == [false; 3] {
             return Err(node.node_use);
@@ -437,7 +437,7 @@ impl<'a, 's> Scene<'a, 's> {
         let (to, cause, trusted) = (candidate.to, candidate.cause, candidate.trusted);
         let request =
             Request { pool: self.pool, node, to, cause, trusted, payback: candidate.payback };
-        gate::closed(request, self.survey.snapshot.now).is_empty()
+        gate::open(request, self.survey.snapshot.now)
     }
 }
 

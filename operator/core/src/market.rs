@@ -77,7 +77,7 @@ impl<'a, 's> Market<'a, 's> {
                     trusted: true,
                     payback: None,
                 };
-                match gate::closed(request, survey.snapshot.now).first() {
+                match gate::closed(request, survey.snapshot.now).next() {
                     Some(block) => market.gate(id, node, block.reason),
                     None => fresh.push((key, id, pool, node)),
                 }

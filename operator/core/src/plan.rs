@@ -138,7 +138,7 @@ fn ask_gates(
                 trusted: candidate.trusted,
                 payback: candidate.payback,
             };
-            let blocks = gate::closed(request, survey.snapshot.now);
+            let blocks: Vec<_> = gate::closed(request, survey.snapshot.now).collect();
             let reason = blocks.first().map_or(candidate.reason, |block| block.reason);
             NodeDecision { reason, candidate: Some(candidate), blocks }
         }

@@ -124,6 +124,16 @@ pub struct NodeFacts {
     pub empty_since: Option<Timestamp>,
 }
 
+impl NodeFacts {
+    /// Its taints but for ours.
+    pub fn other_taints(&self) -> impl Iterator<Item = &Taint> {
+        // Most nodes have no other, and then none need be looked at.
+        let only_ours = self.taints.len() == usize::from(self.marks.taint.is_some());
+        let taints = if only_ours { &[] } else { &*self.taints };
+        taints.iter().filter(|taint| taint.key != keys::TAINT)
+    }
+}
+
 /// The marks of ours on a node, as found: labels, annotations and the taint.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Marks {
