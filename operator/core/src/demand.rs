@@ -66,8 +66,8 @@ impl Verdict {
 /// A node that is opened for waiting work.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Opening {
-    /// Indexes of [`Demand::gangs`].
-    pub gangs: BTreeSet<usize>,
+    /// Indexes of [`Demand::gangs`], in their order.
+    pub gangs: Vec<usize>,
     /// What its jobs will pay, USD per hour.
     pub revenue: UsdPerHour,
     /// The GPUs they will hold.

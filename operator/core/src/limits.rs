@@ -1,7 +1,7 @@
 //! Floors, ceilings and the power cap of a pool: which nodes leave the use that would be best for
 //! them alone, so that all together keep the limits at the least cost.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use switchyard_api::{Cause, NodeRange, ProfileRef, Reason, Use};
 
@@ -83,7 +83,7 @@ struct Tight {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Way<'p> {
     node_use: Use,
-    profile: Option<&'p ProfileRef>,
+    profile: Option<&'p Arc<ProfileRef>>,
 }
 
 /// Nodes that may do the same, at the same value: class, GPUs, the present way, the best way for them
@@ -442,7 +442,7 @@ impl<'a, 's> Scene<'a, 's> {
 }
 
 fn profile<'c>(class: &'c ClassEconomics, name: &ProfileRef) -> Option<&'c ProfileValue> {
-    class.profiles.iter().find(|profile| profile.profile == *name)
+    class.profiles.iter().find(|profile| *profile.profile == *name)
 }
 
 /// What a node without jobs earns; zero where that is not known.

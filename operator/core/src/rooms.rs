@@ -176,7 +176,7 @@ impl<'s> Rooms<'s> {
         tier: Tier,
         requests: &Resources,
         admitted: impl Fn(&Kind) -> bool,
-    ) -> SmallVec<[First<'_>; 16]> {
+    ) -> SmallVec<[First<'_>; 64]> {
         let wanted: SmallVec<[u32; 2]> =
             self.resources.iter().map(|resource| requests.extended(resource)).collect();
         let most = self.most.get(tier as usize).into_iter().flatten();
@@ -184,7 +184,7 @@ impl<'s> Rooms<'s> {
         let firsts = shelves.filter_map(|(most, shelf)| {
             let wanted = wanted.get(shelf.resource).copied().filter(|wanted| *wanted > 0)?;
             let asked = *most >= wanted && admitted(&shelf.kind);
-            let rank = asked.then(|| shelf.ranks(tier, wanted).next())??;
+            let rank = asked.then(|| shelf.first(tier, wanted))??;
             Some(First { rank, shelf, wanted })
         });
         firsts.collect()
@@ -245,6 +245,14 @@ impl Shelf {
         }
         let mut rooms = self.taking.range((tier, 0, 0)..=(tier, u32::MAX, usize::MAX));
         rooms.next_back().map_or(0, |(_, gpus, _)| *gpus)
+    }
+
+    /// The best of its rooms with so many GPUs free.
+    fn first(&self, tier: Tier, wanted: u32) -> Option<Rank> {
+        match tier {
+            Tier::Fresh => self.fresh.get(self.next).map(|index| (0, *index)),
+            Tier::Open | Tier::Coming | Tier::Opened => self.ranks(tier, wanted).next(),
+        }
     }
 
     /// Its rooms with so many GPUs free, the best first.
