@@ -1,13 +1,10 @@
-use std::collections::BTreeMap;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
-use kube::core::SelectorExt;
+use kube::core::Expression;
 
 /// A label selector, read once and then matched many times.
 #[derive(Debug, Clone)]
 pub struct Selector {
-    selector: kube::core::Selector,
-    required: Option<(String, String)>,
+    expressions: Vec<Expression>,
 }
 
 /// A selector that cannot be read.
@@ -23,15 +20,13 @@ pub struct SelectorError {
 impl Selector {
     /// Matches everything.
     pub fn everything() -> Self {
-        Self { selector: kube::core::Selector::default(), required: None }
+        Self { expressions: Vec::new() }
     }
 
     /// Reads a selector as it stands in a manifest.
     pub fn parse(selector: &LabelSelector) -> Result<Self, SelectorError> {
-        let required = selector.match_labels.iter().flatten().next();
-        let required = required.map(|(key, value)| (key.clone(), value.clone()));
         let read = kube::core::Selector::try_from(selector.clone());
-        let read = read.map(|selector| Self { selector, required });
+        let read = read.map(|read| Self { expressions: read.into_iter().collect() });
         read.map_err(|_| {
             let readable = |one: &&LabelSelectorRequirement| {
                 let alone = LabelSelector {
@@ -48,11 +43,21 @@ impl Selector {
 
     /// A label that it asks for, if there is one: what lacks it need not be matched.
     pub fn required(&self) -> Option<(&str, &str)> {
-        self.required.as_ref().map(|(key, value)| (key.as_str(), value.as_str()))
+        self.expressions.iter().find_map(|one| match one {
+            Expression::Equal(key, value) => Some((key.as_str(), value.as_str())),
+            _ => None,
+        })
     }
 
-    /// Do the labels satisfy it?
-    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.selector.matches(labels)
+    /// Do labels satisfy it, of which `label` gives the value of a key?
+    pub fn matches<'l>(&self, label: impl Fn(&str) -> Option<&'l str>) -> bool {
+        self.expressions.iter().all(|one| match one {
+            Expression::In(key, values) => label(key).is_some_and(|value| values.contains(value)),
+            Expression::NotIn(key, values) => !label(key).is_some_and(|it| values.contains(it)),
+            Expression::Equal(key, value) => label(key) == Some(value),
+            Expression::NotEqual(key, value) => label(key) != Some(value),
+            Expression::Exists(key) => label(key).is_some(),
+            Expression::DoesNotExist(key) => label(key).is_none(),
+        })
     }
 }

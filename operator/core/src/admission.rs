@@ -3,12 +3,17 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use foldhash::fast::FixedState;
+use smallvec::SmallVec;
 use switchyard_api::{Use, keys};
 
 use crate::{
     fit::{self, Target},
     snapshot::{Constraints, NodeFacts, PodFacts},
 };
+
+/// What of a node decides who may go there.
+type Matters<'a> = SmallVec<[Option<&'a str>; 8]>;
 
 /// The answers so far.
 #[derive(Debug, Default)]
@@ -20,7 +25,7 @@ pub(crate) struct Admissions<'a> {
     /// Does any of them ask for nodes by name?
     names: bool,
     /// By what of a node matters: an index of `lists`.
-    known: HashMap<Vec<Option<&'a str>>, usize>,
+    known: HashMap<Matters<'a>, usize, FixedState>,
     /// For each kind of node, who may go there.
     lists: Vec<Vec<bool>>,
 }
@@ -57,13 +62,12 @@ impl<'a> Admissions<'a> {
 
     /// The kind of a node that would be in use HPC.
     pub(crate) fn list(&mut self, node: &'a NodeFacts) -> usize {
-        let taints = node.taints.iter().filter(|taint| taint.key != keys::TAINT);
-        let matters: Vec<Option<&str>> = self
+        let matters: Matters<'a> = self
             .labels
             .iter()
-            .map(|label| node.labels.get(*label).map(String::as_str))
+            .map(|label| node.labels.get(label))
             .chain(self.names.then_some(Some(&*node.name)))
-            .chain(taints.flat_map(|taint| {
+            .chain(node.other_taints().flat_map(|taint| {
                 [Some(taint.key.as_str()), taint.value.as_deref(), Some(taint.effect.as_str())]
             }))
             .collect();

@@ -4,6 +4,8 @@
 //! Of the rest each takes the better of mining with its best profile and doing nothing; then floors,
 //! ceilings and the power cap are kept with the nodes for which that costs least.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use switchyard_api::{Cause, ProfileRef, Reason, Use};
 
@@ -32,7 +34,7 @@ pub struct Candidate {
     /// The use it gets.
     pub to: Use,
     /// The profile it then mines with.
-    pub profile: Option<ProfileRef>,
+    pub profile: Option<Arc<ProfileRef>>,
     /// Why, for budgets and gates.
     pub cause: Cause,
     /// Why, for people.

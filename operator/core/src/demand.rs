@@ -66,8 +66,8 @@ impl Verdict {
 /// A node that is opened for waiting work.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Opening {
-    /// Indexes of [`Demand::gangs`].
-    pub gangs: BTreeSet<usize>,
+    /// Indexes of [`Demand::gangs`], in their order.
+    pub gangs: Vec<usize>,
     /// What its jobs will pay, USD per hour.
     pub revenue: UsdPerHour,
     /// The GPUs they will hold.
@@ -134,7 +134,10 @@ fn gangs<'a>(survey: &Survey<'a>) -> Vec<Gang<'a>> {
     }
     let mut gangs: Vec<Gang<'a>> = Vec::new();
     for (work, mut pods) in by_work {
-        pods.sort_by_key(|pod| (Reverse(largest_request(pod)), pod.name.clone()));
+        pods.sort_by(|one, other| {
+            let key = |pod: &'a PodFacts| (Reverse(largest_request(pod)), &pod.name);
+            key(one).cmp(&key(other))
+        });
         // Pods that need not run together are decided one by one.
         let together = if work.size > 1 { pods.len() } else { 1 };
         gangs.extend(pods.chunks(together).map(|pods| Gang {
@@ -155,7 +158,7 @@ fn gangs<'a>(survey: &Survey<'a>) -> Vec<Gang<'a>> {
 fn bound_pods<'a>(survey: &Survey<'a>, gangs: &[Gang<'a>]) -> BTreeMap<&'a Work, usize> {
     let waiting = gangs.iter().filter(|gang| gang.work.size > 1).map(|gang| (gang.work, 0));
     let mut bound: BTreeMap<_, _> = waiting.collect();
-    for pod in survey.snapshot.pods.iter().filter(|pod| pod.node.is_some() && pod.work.size > 1) {
+    for pod in &survey.mates {
         if let Some(count) = bound.get_mut(&pod.work) {
             *count += 1;
         }
@@ -170,7 +173,7 @@ fn incomplete(gang: &Gang<'_>, bound: &BTreeMap<&Work, usize>) -> bool {
 }
 
 fn largest_request(pod: &PodFacts) -> i64 {
-    pod.requests.extended.values().copied().max().unwrap_or(0)
+    pod.requests.extended.iter().map(|(_, amount)| amount).max().unwrap_or(0)
 }
 
 /// What the best payer among the pods pays for a GPU in the best paying pool.

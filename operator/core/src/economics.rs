@@ -10,7 +10,7 @@
 //!
 //! A number that is not known is never taken as zero: the value is then not known either.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use switchyard_api::{GPUPoolSpec, GpuClass, Hardware, ProfileRef, keys};
 
@@ -95,7 +95,7 @@ impl Prices {
 #[derive(Debug, Clone)]
 pub struct ProfileValue {
     /// The profile.
-    pub profile: ProfileRef,
+    pub profile: Arc<ProfileRef>,
     /// Its value as the label of a node that mines with it.
     pub label: String,
     /// What the profile says of this class's GPU model.
@@ -133,6 +133,8 @@ pub struct ClassEconomics {
     pub eligible: bool,
     /// Every profile of the pool that lists the model.
     pub profiles: Vec<ProfileValue>,
+    /// The GPU model.
+    pub(crate) model: Arc<str>,
     prices: Prices,
 }
 
@@ -147,6 +149,7 @@ impl ClassEconomics {
                 eligible: class.memory_gib >= needs.memory_gib
                     && class.network_gbps >= needs.network_gbps,
                 profiles: profile_values(spec, &class.model, snapshot),
+                model: class.model.as_str().into(),
                 prices,
             })
             .collect()
@@ -275,7 +278,7 @@ fn profile_values(spec: &GPUPoolSpec, model: &str, snapshot: &Snapshot) -> Vec<P
     });
     known
         .map(|(name, facts, hardware)| ProfileValue {
-            profile: name.clone(),
+            profile: Arc::new(name.clone()),
             label: keys::profile_value(&name.namespace, &name.name),
             hardware: hardware.clone(),
             income: Quote::read(

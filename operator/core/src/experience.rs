@@ -26,7 +26,7 @@ pub enum Rest {
     /// Nothing.
     Idle,
     /// It mines with a profile.
-    Mining(ProfileRef),
+    Mining(Arc<ProfileRef>),
 }
 
 impl Rest {
@@ -39,7 +39,7 @@ impl Rest {
     }
 
     /// The profile that it mines with.
-    pub fn profile(&self) -> Option<ProfileRef> {
+    pub fn profile(&self) -> Option<Arc<ProfileRef>> {
         match self {
             Self::Idle => None,
             Self::Mining(profile) => Some(profile.clone()),
@@ -60,7 +60,7 @@ pub struct Experience {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Unmade {
     pool: Arc<str>,
-    model: String,
+    model: Arc<str>,
     gpus: u32,
     from: Rest,
     to: Rest,
@@ -167,7 +167,7 @@ impl Unmade {
     fn of(pool: &PoolView<'_>, class: &ClassEconomics, gpus: u32, from: &Rest, to: &Rest) -> Self {
         Self {
             pool: pool.facts.name.clone(),
-            model: class.class.model.clone(),
+            model: class.model.clone(),
             gpus,
             from: from.clone(),
             to: to.clone(),

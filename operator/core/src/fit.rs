@@ -5,12 +5,10 @@
 //! is not modelled (volumes, spreading, pod affinity) makes the answer too hopeful, never a move
 //! without a waiting pod.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, Taint, Toleration};
 use switchyard_api::{Use, keys};
 
-use crate::snapshot::{Barrier, Constraints};
+use crate::snapshot::{Barrier, Constraints, Labels};
 
 /// A node as the scheduler sees it.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +16,7 @@ pub struct Target<'a> {
     /// Its name, which affinity terms may ask for.
     pub name: &'a str,
     /// Its labels.
-    pub labels: &'a BTreeMap<String, String>,
+    pub labels: &'a Labels,
     /// Its taints.
     pub taints: &'a [Taint],
     /// The use it is looked at in: the label and the taint of ours are taken as they would then be.
@@ -42,7 +40,7 @@ fn label<'a>(target: Target<'a>, key: &str) -> Option<&'a str> {
     if key == keys::USE {
         return Some(keys::use_value(target.as_use));
     }
-    target.labels.get(key).map(String::as_str)
+    target.labels.get(key)
 }
 
 /// A term without any requirement matches nothing, as in Kubernetes.
@@ -102,6 +100,8 @@ pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use rstest::rstest;
 
@@ -137,11 +137,12 @@ mod tests {
     }
 
     fn admitted(constraints: &Constraints, as_use: Use) -> bool {
-        let labels = BTreeMap::from([
+        let labels: Labels = BTreeMap::from([
             ("zone".to_owned(), "a".to_owned()),
             ("gpus".to_owned(), "8".to_owned()),
             (keys::USE.to_owned(), "mining".to_owned()),
-        ]);
+        ])
+        .into();
         let taints: Vec<_> = our_taint(Use::Mining).into_iter().collect();
         admits(constraints, Target { name: "n1", labels: &labels, taints: &taints, as_use })
     }

@@ -89,24 +89,38 @@ pub struct Request<'a, 'n> {
     pub payback: Option<Payback>,
 }
 
-/// The gates that are closed to a move, in the order of [`Gate`].
-pub fn closed(request: Request<'_, '_>, now: Timestamp) -> Vec<Block> {
-    let checks = [
-        hold(request),
-        pool_size(request),
-        system_pods(request),
-        skip(request),
-        pin(request),
-        cordon(request),
-        usable(request),
-        eligible(request),
-        request.pool.calendar.closed(request.cause),
-        signals(request),
-        dwell(request, now),
-        payback(request, now),
-        breaker(request),
-    ];
-    checks.into_iter().flatten().collect()
+/// What a gate says to a move.
+type Check = fn(Request<'_, '_>, Timestamp) -> Option<Block>;
+
+/// The gates that can be asked of each node alone, in the order of [`Gate`].
+const CHECKS: [Check; 13] = [
+    |request, _| hold(request),
+    |request, _| pool_size(request),
+    |request, _| system_pods(request),
+    |request, _| skip(request),
+    |request, _| pin(request),
+    |request, _| cordon(request),
+    |request, _| usable(request),
+    |request, _| eligible(request),
+    |request, _| request.pool.calendar.closed(request.cause),
+    |request, _| signals(request),
+    dwell,
+    payback,
+    |request, _| breaker(request),
+];
+
+/// The gates that are closed to a move, in the order of [`Gate`]. They are asked one after the other,
+/// as they are wanted.
+pub fn closed<'r>(
+    request: Request<'r, 'r>,
+    now: Timestamp,
+) -> impl Iterator<Item = Block> + use<'r> {
+    CHECKS.iter().filter_map(move |check| check(request, now))
+}
+
+/// Is every gate open to a move?
+pub fn open(request: Request<'_, '_>, now: Timestamp) -> bool {
+    closed(request, now).next().is_none()
 }
 
 fn hold(request: Request<'_, '_>) -> Option<Block> {

@@ -1,7 +1,7 @@
 //! Floors, ceilings and the power cap of a pool: which nodes leave the use that would be best for
 //! them alone, so that all together keep the limits at the least cost.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use switchyard_api::{Cause, NodeRange, ProfileRef, Reason, Use};
 
@@ -86,7 +86,7 @@ struct Tight {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Way<'p> {
     node_use: Use,
-    profile: Option<&'p ProfileRef>,
+    profile: Option<&'p Arc<ProfileRef>>,
 }
 
 /// Nodes that may do the same, at the same value: class, GPUs, the present way, the best way for them
@@ -311,7 +311,7 @@ impl<'a, 's> Scene<'a, 's> {
                 trusted: true,
                 payback: None,
             };
-            to != node.node_use && gate::closed(request, self.survey.snapshot.now).is_empty()
+            to != node.node_use && gate::open(request, self.survey.snapshot.now)
         });
         if open == [false; 3] {
             return Err(node.node_use);
@@ -443,7 +443,7 @@ impl<'a, 's> Scene<'a, 's> {
         let (to, cause, trusted) = (candidate.to, candidate.cause, candidate.trusted);
         let request =
             Request { pool: self.pool, node, to, cause, trusted, payback: candidate.payback };
-        gate::closed(request, self.survey.snapshot.now).is_empty()
+        gate::open(request, self.survey.snapshot.now)
     }
 }
 
@@ -460,7 +460,7 @@ fn whether_or_not_hpc(kinds: BTreeMap<Kind<'_>, Vec<usize>>) -> BTreeMap<Kind<'_
 }
 
 fn profile<'c>(class: &'c ClassEconomics, name: &ProfileRef) -> Option<&'c ProfileValue> {
-    class.profiles.iter().find(|profile| profile.profile == *name)
+    class.profiles.iter().find(|profile| *profile.profile == *name)
 }
 
 /// What a node without jobs earns; zero where that is not known.

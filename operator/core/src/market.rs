@@ -77,7 +77,7 @@ impl<'a, 's> Market<'a, 's> {
                     trusted: true,
                     payback: None,
                 };
-                match gate::closed(request, survey.snapshot.now).first() {
+                match gate::closed(request, survey.snapshot.now).next() {
                     Some(block) => market.gate(id, node, block.reason),
                     None => fresh.push((key, id, pool, node)),
                 }
@@ -272,7 +272,10 @@ impl<'a, 's> Market<'a, 's> {
         for lodging in &self.lodgings {
             if matches!(lodging.placement.tier, Tier::Opened | Tier::Fresh) {
                 let opening = openings.entry(lodging.placement.id).or_default();
-                opening.gangs.insert(lodging.gang);
+                // Lodgings come in the order of their gangs.
+                if opening.gangs.last() != Some(&lodging.gang) {
+                    opening.gangs.push(lodging.gang);
+                }
                 opening.revenue += lodging.revenue;
                 opening.busy += lodging.gpus;
             }

@@ -219,7 +219,7 @@ impl Scene<'_> {
             trusted: true, // signals were asked when the order was given
             payback: None,
         };
-        crate::gate::closed(request, self.now).first().map(|block| block.reason)
+        crate::gate::closed(request, self.now).next().map(|block| block.reason)
     }
 
     fn go_on(&self, node: &NodeView<'_>) -> Outcome {

@@ -1,6 +1,6 @@
 //! From facts to orders: the whole decision, and why every node moves or stays.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::SignedDuration;
 use switchyard_api::{
@@ -64,7 +64,7 @@ pub struct Waiting {
     /// The work.
     pub work: Work,
     /// The UIDs and names of its pods that wait.
-    pub pods: Vec<(String, String)>,
+    pub pods: Vec<(Arc<str>, Arc<str>)>,
     /// How many GPUs they ask for.
     pub gpus: u32,
     /// Whether it gets nodes.
@@ -138,7 +138,7 @@ fn ask_gates(
                 trusted: candidate.trusted,
                 payback: candidate.payback,
             };
-            let blocks = gate::closed(request, survey.snapshot.now);
+            let blocks: Vec<_> = gate::closed(request, survey.snapshot.now).collect();
             let reason = blocks.first().map_or(candidate.reason, |block| block.reason);
             NodeDecision { reason, candidate: Some(candidate), blocks }
         }
@@ -191,9 +191,9 @@ fn spend_allowance(pool: &PoolView<'_>, allowance: &mut Allowance, decisions: &m
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Kind {
     from: Use,
-    from_profile: Option<ProfileRef>,
+    from_profile: Option<Arc<ProfileRef>>,
     to: Use,
-    profile: Option<ProfileRef>,
+    profile: Option<Arc<ProfileRef>>,
     cause: Cause,
     /// The gang that needs all of its nodes; none: the nodes are independent.
     gang: Option<usize>,
@@ -243,7 +243,7 @@ fn profile_left(
     pool: &PoolView<'_>,
     node: &NodeView<'_>,
     candidate: &Candidate,
-) -> Option<ProfileRef> {
+) -> Option<Arc<ProfileRef>> {
     let profile = pool.class_of(node)?.profile_of_label(node.facts.marks.profile.as_deref())?;
     let changes = (node.node_use, candidate.to) == (Use::Mining, Use::Mining);
     changes.then(|| profile.profile.clone())
@@ -278,9 +278,9 @@ fn order(
     NodeShiftSpec {
         pool: pool.facts.name.to_string(),
         from: kind.from,
-        from_profile: kind.from_profile.clone(),
+        from_profile: kind.from_profile.as_deref().cloned(),
         to: kind.to,
-        profile: kind.profile.clone(),
+        profile: kind.profile.as_deref().cloned(),
         nodes: nodes
             .iter()
             .map(|(_, node, _)| NodeRef {
@@ -320,7 +320,7 @@ fn waiting(survey: &Survey<'_>, demand: &Demand<'_>) -> Vec<Waiting> {
     gangs
         .map(|(index, gang)| Waiting {
             work: gang.work.clone(),
-            pods: gang.pods.iter().map(|pod| (pod.uid.to_string(), pod.name.to_string())).collect(),
+            pods: gang.pods.iter().map(|pod| (pod.uid.clone(), pod.name.clone())).collect(),
             gpus: gpus(gang),
             verdict: gang.verdict,
             nodes: opened.remove(&index).unwrap_or_default(),

@@ -276,7 +276,7 @@ fn nodes_usable(pool: &PoolView<'_>) -> Judgement {
     if !unknown.is_empty() {
         let models: BTreeSet<_> = unknown
             .iter()
-            .map(|node| node.facts.labels.get(label).map_or("(no label)", String::as_str))
+            .map(|node| node.facts.labels.get(label).unwrap_or("(no label)"))
             .collect();
         problems.push((
             Reason::UnknownModel,

@@ -2,9 +2,12 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
 };
 
+use foldhash::fast::FixedState;
+use itertools::Itertools;
+use smallvec::SmallVec;
 use switchyard_api::{Reason, Use};
 
 use crate::{snapshot::Resources, survey::NodeId};
@@ -62,8 +65,6 @@ struct Shelf {
     resource: usize,
     /// Those that take work anyway, by tier and free GPUs.
     taking: BTreeSet<(Tier, u32, usize)>,
-    /// For each tier of these, the most GPUs that are free in a room.
-    most: [u32; 3],
     /// Those that are fresh or were, in the order of adding; before `next` none is any more.
     fresh: Vec<usize>,
     next: usize,
@@ -76,8 +77,17 @@ struct Shelf {
 pub(crate) struct Rooms<'s> {
     all: Vec<Room<'s>>,
     shelves: Vec<Shelf>,
-    by_kind: HashMap<Kind, usize>,
+    by_kind: HashMap<Kind, usize, FixedState>,
+    /// For each tier and shelf, the most GPUs that are free in a room; of fresh ones, that may be.
+    most: [Vec<u32>; 4],
     resources: Vec<&'s str>,
+}
+
+/// The best room of a shelf for a pod that wants so many GPUs.
+struct First<'r> {
+    rank: Rank,
+    shelf: &'r Shelf,
+    wanted: u32,
 }
 
 /// A change that can be taken back.
@@ -108,15 +118,18 @@ impl<'s> Rooms<'s> {
                 kind,
                 resource,
                 taking: BTreeSet::new(),
-                most: [0; 3],
                 fresh: Vec::new(),
                 next: 0,
             });
+            self.most.iter_mut().for_each(|most| most.push(0));
             self.shelves.len() - 1
         });
         let index = self.all.len();
         if let Some(shelf) = self.shelves.get_mut(shelf) {
             shelf.put(tier, gpus, index);
+        }
+        if let Some(most) = self.most.get_mut(tier as usize).and_then(|most| most.get_mut(shelf)) {
+            *most = gpus.max(*most);
         }
         self.all.push(Room { id, tier, free: Cow::Borrowed(free), shelf, gpus });
     }
@@ -137,41 +150,44 @@ impl<'s> Rooms<'s> {
         admitted: impl Fn(&Kind) -> bool,
         judge: impl Fn(Tier, &Kind) -> Result<T, Reason>,
     ) -> Result<(usize, T), Option<Reason>> {
-        let wanted: Vec<u32> =
-            self.resources.iter().map(|resource| requests.extended(resource)).collect();
         let mut obstacle = None;
         for tier in TIERS {
-            // Where a shelf's first room is not the one after all: which is, if any.
-            let mut instead: BTreeMap<usize, Option<Rank>> = BTreeMap::new();
-            loop {
-                let firsts = self.shelves.iter().enumerate().filter_map(|(index, shelf)| {
-                    let wanted = wanted.get(shelf.resource).copied().unwrap_or(0);
-                    let asked = shelf.may_hold(tier, wanted) && admitted(&shelf.kind);
-                    let rank = asked.then(|| match instead.get(&index) {
-                        Some(known) => *known,
-                        None => shelf.ranks(tier, wanted).next(),
-                    });
-                    Some((rank??, index, shelf, wanted))
-                });
-                let Some((rank, index, shelf, wanted)) = firsts.min_by_key(|(rank, ..)| *rank)
-                else {
-                    break;
-                };
-                let holds = |(_, room): &Rank| self.holds(*room, tier, requests);
-                if !holds(&rank) {
-                    instead.insert(index, shelf.ranks(tier, wanted).find(holds));
+            let holds = |(_, room): &Rank| self.holds(*room, tier, requests);
+            let mut firsts = self.firsts(tier, requests, &admitted);
+            while let Some(best) = firsts.iter().position_min_by_key(|first| first.rank) {
+                let first = firsts.swap_remove(best);
+                if !holds(&first.rank) {
+                    let next = first.shelf.ranks(tier, first.wanted).find(holds);
+                    firsts.extend(next.map(|rank| First { rank, ..first }));
                     continue;
                 }
-                match judge(tier, &shelf.kind) {
-                    Ok(said) => return Ok((rank.1, said)),
-                    Err(reason) => {
-                        obstacle.get_or_insert(reason);
-                        instead.insert(index, None);
-                    }
+                match judge(tier, &first.shelf.kind) {
+                    Ok(said) => return Ok((first.rank.1, said)),
+                    Err(reason) => obstacle = obstacle.or(Some(reason)),
                 }
             }
         }
         Err(obstacle)
+    }
+
+    /// The first room of each shelf that may have one of the tier for a pod, in no order.
+    fn firsts(
+        &self,
+        tier: Tier,
+        requests: &Resources,
+        admitted: impl Fn(&Kind) -> bool,
+    ) -> SmallVec<[First<'_>; 64]> {
+        let wanted: SmallVec<[u32; 2]> =
+            self.resources.iter().map(|resource| requests.extended(resource)).collect();
+        let most = self.most.get(tier as usize).into_iter().flatten();
+        let shelves = most.zip(&self.shelves).filter(|(most, _)| **most > 0);
+        let firsts = shelves.filter_map(|(most, shelf)| {
+            let wanted = wanted.get(shelf.resource).copied().filter(|wanted| *wanted > 0)?;
+            let asked = *most >= wanted && admitted(&shelf.kind);
+            let rank = asked.then(|| shelf.first(tier, wanted))??;
+            Some(First { rank, shelf, wanted })
+        });
+        firsts.collect()
     }
 
     fn holds(&self, room: usize, tier: Tier, requests: &Resources) -> bool {
@@ -197,10 +213,11 @@ impl<'s> Rooms<'s> {
         let Some(room) = self.all.get_mut(index) else {
             return;
         };
-        let Some(shelf) = self.shelves.get_mut(room.shelf) else {
+        let (from, on) = (room.tier, room.shelf);
+        let Some(shelf) = self.shelves.get_mut(on) else {
             return;
         };
-        shelf.take(room.tier, room.gpus, index);
+        shelf.taking.remove(&(from, room.gpus, index));
         change(room.free.to_mut());
         room.tier = to;
         let resource = self.resources.get(shelf.resource).copied().unwrap_or_default();
@@ -211,17 +228,31 @@ impl<'s> Rooms<'s> {
         while shelf.fresh.get(shelf.next).is_some_and(taken) {
             shelf.next += 1;
         }
+        for tier in [from, to] {
+            let most = self.most.get_mut(tier as usize).and_then(|most| most.get_mut(on));
+            if let Some(most) = most {
+                *most = shelf.most(tier);
+            }
+        }
     }
 }
 
 impl Shelf {
-    /// Could there be so much room on it? If not, it need not be searched.
-    fn may_hold(&self, tier: Tier, wanted: u32) -> bool {
-        wanted > 0
-            && match self.most.get(tier as usize) {
-                Some(most) => *most >= wanted,
-                None => self.kind.gpus >= wanted && self.next < self.fresh.len(),
-            }
+    /// The most GPUs that are free in a room of a tier; of a fresh one, that may be.
+    fn most(&self, tier: Tier) -> u32 {
+        if tier == Tier::Fresh {
+            return if self.next < self.fresh.len() { self.kind.gpus } else { 0 };
+        }
+        let mut rooms = self.taking.range((tier, 0, 0)..=(tier, u32::MAX, usize::MAX));
+        rooms.next_back().map_or(0, |(_, gpus, _)| *gpus)
+    }
+
+    /// The best of its rooms with so many GPUs free.
+    fn first(&self, tier: Tier, wanted: u32) -> Option<Rank> {
+        match tier {
+            Tier::Fresh => self.fresh.get(self.next).map(|index| (0, *index)),
+            Tier::Open | Tier::Coming | Tier::Opened => self.ranks(tier, wanted).next(),
+        }
     }
 
     /// Its rooms with so many GPUs free, the best first.
@@ -234,24 +265,14 @@ impl Shelf {
     }
 
     fn put(&mut self, tier: Tier, gpus: u32, index: usize) {
-        match self.most.get_mut(tier as usize) {
-            Some(most) => {
-                *most = gpus.max(*most);
-                self.taking.insert((tier, gpus, index));
-            }
-            // Rooms are added in their order, and come back to where they were.
-            None => match self.fresh.binary_search(&index) {
-                Ok(place) => self.next = self.next.min(place),
-                Err(place) => self.fresh.insert(place, index),
-            },
+        if tier != Tier::Fresh {
+            self.taking.insert((tier, gpus, index));
+            return;
         }
-    }
-
-    fn take(&mut self, tier: Tier, gpus: u32, index: usize) {
-        self.taking.remove(&(tier, gpus, index));
-        if let Some(most) = self.most.get_mut(tier as usize) {
-            let mut left = self.taking.range((tier, 0, 0)..=(tier, u32::MAX, usize::MAX));
-            *most = left.next_back().map_or(0, |(_, gpus, _)| *gpus);
+        // Rooms are added in their order, and come back to where they were.
+        match self.fresh.binary_search(&index) {
+            Ok(place) => self.next = self.next.min(place),
+            Err(place) => self.fresh.insert(place, index),
         }
     }
 }

@@ -21,9 +21,10 @@ use crate::{
     people::{Hold, Pin, PinError},
     quantity::{Measure, UsdPerGpuHour},
 };
-
-/// Labels or annotations, shared.
-pub type Labels = Arc<BTreeMap<String, String>>;
+pub use crate::{
+    labels::{Labels, Strings},
+    resources::{Extended, Resources},
+};
 
 /// Everything that is known at `now`.
 #[derive(Debug, Clone, Default)]
@@ -126,6 +127,16 @@ pub struct NodeFacts {
     pub empty_since: Option<Timestamp>,
 }
 
+impl NodeFacts {
+    /// Its taints but for ours.
+    pub fn other_taints(&self) -> impl Iterator<Item = &Taint> {
+        // Most nodes have no other, and then none need be looked at.
+        let only_ours = self.taints.len() == usize::from(self.marks.taint.is_some());
+        let taints = if only_ours { &[] } else { &*self.taints };
+        taints.iter().filter(|taint| taint.key != keys::TAINT)
+    }
+}
+
 /// The marks of ours on a node, as found: labels, annotations and the taint.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Marks {
@@ -206,57 +217,6 @@ impl Marks {
     /// Is there any mark at all?
     pub fn any(&self) -> bool {
         *self != Self::default()
-    }
-}
-
-/// Amounts of what pods ask for and nodes have.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Resources {
-    /// CPU, thousandths of a core.
-    pub cpu_milli: i64,
-    /// Memory, bytes.
-    pub memory_bytes: i64,
-    /// Pods; a pod counts one.
-    pub pods: i64,
-    /// Extended resources by name, such as `nvidia.com/gpu`.
-    pub extended: BTreeMap<Arc<str>, i64>,
-}
-
-impl Resources {
-    /// The amount of an extended resource.
-    pub fn extended(&self, name: &str) -> u32 {
-        self.extended.get(name).and_then(|amount| u32::try_from(*amount).ok()).unwrap_or(0)
-    }
-
-    /// Is there enough of everything for `other`?
-    pub fn covers(&self, other: &Self) -> bool {
-        self.cpu_milli >= other.cpu_milli
-            && self.memory_bytes >= other.memory_bytes
-            && self.pods >= other.pods
-            && other.extended.iter().all(|(name, amount)| {
-                *amount <= 0 || self.extended.get(name).is_some_and(|free| free >= amount)
-            })
-    }
-
-    /// Takes `other` away; what is short becomes negative.
-    pub fn take(&mut self, other: &Self) {
-        self.add(other, -1);
-    }
-
-    /// Puts `other` back.
-    pub fn give(&mut self, other: &Self) {
-        self.add(other, 1);
-    }
-
-    fn add(&mut self, other: &Self, sign: i64) {
-        self.cpu_milli = self.cpu_milli.saturating_add(sign * other.cpu_milli);
-        self.memory_bytes = self.memory_bytes.saturating_add(sign * other.memory_bytes);
-        self.pods = self.pods.saturating_add(sign * other.pods);
-        for (name, amount) in &other.extended {
-            if let Some(free) = self.extended.get_mut(name) {
-                *free = free.saturating_add(sign * amount);
-            }
-        }
     }
 }
 

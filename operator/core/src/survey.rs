@@ -5,8 +5,10 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
 };
 
+use foldhash::fast::FixedState;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Taint;
+use smallvec::SmallVec;
 use switchyard_api::{BreakerStatus, ProfileRef, Reason, Use, keys};
 
 use crate::{
@@ -28,6 +30,8 @@ pub struct Survey<'a> {
     pub pools: Vec<PoolView<'a>>,
     /// GPU pods that wait for a node, but for our miners and those that somebody holds back.
     pub waiting: Vec<&'a PodFacts>,
+    /// Pods of gangs that have a node already.
+    pub mates: Vec<&'a PodFacts>,
     /// Nodes with marks of ours that no pool selects any more.
     pub strays: Vec<&'a NodeFacts>,
 }
@@ -202,7 +206,7 @@ pub struct Miner<'a> {
 /// Surveys a snapshot.
 pub fn survey(snapshot: &Snapshot) -> Survey<'_> {
     let roles = Roles::of(snapshot);
-    let (lodgers, waiting) = house(snapshot, &roles);
+    let House { lodgers, waiting, mates } = House::of(snapshot, &roles);
     let selectors = Selectors::of(snapshot);
     let mut pools: Vec<_> =
         snapshot.pools.iter().map(|facts| empty_view(facts, snapshot)).collect();
@@ -217,7 +221,7 @@ pub fn survey(snapshot: &Snapshot) -> Survey<'_> {
                 let Some(pool) = pools.get_mut(*one) else {
                     continue;
                 };
-                if node.labels.contains_key(keys::CONTROL_PLANE) {
+                if node.labels.get(keys::CONTROL_PLANE).is_some() {
                     pool.refused.entry(Reason::ControlPlane).or_default().push(node);
                 } else {
                     let shift = shifts.get(&(&*node.name, &*node.uid)).copied();
@@ -236,7 +240,7 @@ pub fn survey(snapshot: &Snapshot) -> Survey<'_> {
         pool.outlook = outlook(pool, snapshot);
         pool.best_offer = waiting.iter().filter_map(|pod| pool.named_price(pod)).max();
     }
-    Survey { snapshot, pools, waiting, strays }
+    Survey { snapshot, pools, waiting, mates, strays }
 }
 
 fn outlook(pool: &PoolView<'_>, snapshot: &Snapshot) -> Outlook {
@@ -268,16 +272,16 @@ impl<'a> Selectors<'a> {
     }
 
     /// The pools that select a node.
-    fn selecting(&self, node: &NodeFacts) -> Vec<usize> {
+    fn selecting(&self, node: &NodeFacts) -> SmallVec<[usize; 2]> {
         let labelled = self.by_label.iter().flat_map(|(key, pools)| {
             let found = node.labels.get(*key);
-            let pools = pools.iter().filter(move |(value, _)| found.is_some_and(|it| it == value));
+            let pools = pools.iter().filter(move |(value, _)| found == Some(*value));
             pools.map(|(_, index)| *index)
         });
         let selects = |index: &usize| {
-            self.pools.get(*index).is_some_and(|pool| pool.selector.matches(&node.labels))
+            self.pools.get(*index).is_some_and(|pool| pool.selector.matches(|key| node.labels.get(key)))
         };
-        let mut selecting: Vec<_> =
+        let mut selecting: SmallVec<[usize; 2]> =
             labelled.chain(self.without.iter().copied()).filter(selects).collect();
         selecting.sort_unstable();
         selecting
@@ -364,7 +368,7 @@ impl<'a> Roles<'a> {
         template.or_else(|| {
             let mut selected = self.selected.iter();
             let chosen = selected.find(|(profile, selector)| {
-                *profile.namespace == *pod.namespace && selector.matches(&pod.labels)
+                *profile.namespace == *pod.namespace && selector.matches(|key| pod.labels.get(key))
             });
             chosen.map(|(profile, _)| *profile)
         })
@@ -372,36 +376,62 @@ impl<'a> Roles<'a> {
 }
 
 /// The pods that are bound to a node.
-#[derive(Default)]
 struct Lodgers<'a> {
     jobs: Vec<&'a PodFacts>,
     miners: Vec<Miner<'a>>,
-    others: Vec<&'a PodFacts>,
+    /// What is left of the node when its miners are gone.
+    room: Resources,
 }
 
-/// The pods on each node, in the order of the nodes, and the jobs that wait for one.
-fn house<'a>(snapshot: &'a Snapshot, roles: &Roles<'a>) -> (Vec<Lodgers<'a>>, Vec<&'a PodFacts>) {
-    let nodes: HashMap<&str, usize> =
-        snapshot.nodes.iter().enumerate().map(|(index, node)| (&*node.name, index)).collect();
-    let mut lodgers: Vec<_> = snapshot.nodes.iter().map(|_| Lodgers::default()).collect();
-    let mut waiting = Vec::new();
-    for pod in &snapshot.pods {
-        let Some(node) = &pod.node else {
-            if !pod.gated && !pod.terminating && roles.of_pod(pod) == Role::Job {
-                waiting.push(pod);
-            }
-            continue;
-        };
-        let Some(lodgers) = nodes.get(&**node).and_then(|index| lodgers.get_mut(*index)) else {
-            continue;
-        };
-        match roles.of_pod(pod) {
-            Role::Miner(profile) => lodgers.miners.push(Miner { pod, profile }),
-            Role::Job => lodgers.jobs.push(pod),
-            Role::Other => lodgers.others.push(pod),
-        }
+impl<'a> Lodgers<'a> {
+    fn none(node: &NodeFacts) -> Self {
+        Self { jobs: Vec::new(), miners: Vec::new(), room: node.allocatable.clone() }
     }
-    (lodgers, waiting)
+
+    fn add(&mut self, pod: &'a PodFacts, role: Role<'a>) {
+        match role {
+            Role::Miner(profile) => return self.miners.push(Miner { pod, profile }),
+            Role::Job => self.jobs.push(pod),
+            Role::Other => {}
+        }
+        self.room.take(&pod.requests);
+    }
+}
+
+/// Who has a node, and who has none.
+struct House<'a> {
+    /// The pods on each node, in the order of the nodes.
+    lodgers: Vec<Lodgers<'a>>,
+    /// The jobs that wait for a node.
+    waiting: Vec<&'a PodFacts>,
+    /// The pods of gangs that have one.
+    mates: Vec<&'a PodFacts>,
+}
+
+impl<'a> House<'a> {
+    fn of(snapshot: &'a Snapshot, roles: &Roles<'a>) -> Self {
+        let nodes = snapshot.nodes.iter().enumerate();
+        let nodes: HashMap<&str, usize, FixedState> =
+            nodes.map(|(index, node)| (&*node.name, index)).collect();
+        let lodgers = snapshot.nodes.iter().map(Lodgers::none).collect();
+        let mut house = Self { lodgers, waiting: Vec::new(), mates: Vec::new() };
+        for pod in &snapshot.pods {
+            let Some(node) = &pod.node else {
+                if !pod.gated && !pod.terminating && roles.of_pod(pod) == Role::Job {
+                    house.waiting.push(pod);
+                }
+                continue;
+            };
+            if pod.work.size > 1 {
+                house.mates.push(pod);
+            }
+            let lodgers = nodes.get(&**node).and_then(|index| house.lodgers.get_mut(*index));
+            if let Some(lodgers) = lodgers {
+                lodgers.add(pod, roles.of_pod(pod));
+            }
+        }
+        house
+    }
 }
 
 /// The running shift of each node, by name and UID.
@@ -431,13 +461,9 @@ fn node_view<'a>(
 ) -> NodeView<'a> {
     let gpu = &pool.spec.gpu;
     let model = facts.labels.get(&gpu.model_label);
-    let class = model.and_then(|model| classes.iter().position(|one| one.class.model == *model));
+    let class = model.and_then(|model| classes.iter().position(|one| one.class.model == model));
     let gpus = facts.allocatable.extended(&gpu.resource_name);
-    let mut room = facts.allocatable.clone();
-    let Lodgers { jobs, miners, others } = lodgers;
-    for pod in jobs.iter().chain(&others) {
-        room.take(&pod.requests);
-    }
+    let Lodgers { jobs, miners, room } = lodgers;
     let (node_use, adopted) = standing(facts, !jobs.is_empty(), !miners.is_empty());
     NodeView {
         facts,

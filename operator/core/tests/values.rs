@@ -83,7 +83,7 @@ fn with_second(times: f64) -> World {
 #[case::it_pays_less(0.5, 1)]
 #[case::of_equals_the_first(1.0, 1)]
 fn the_best_profile_is_the_one_that_pays_most(#[case] times: f64, #[case] wanted: usize) {
-    let best = asked(&with_second(times), |class| class.best_profile(8).unwrap().0.profile.clone());
+    let best = asked(&with_second(times), |class| (*class.best_profile(8).unwrap().0.profile).clone());
     assert_eq!(best, [etc(), second()][wanted - 1]);
 }
 
@@ -91,7 +91,7 @@ fn the_best_profile_is_the_one_that_pays_most(#[case] times: f64, #[case] wanted
 fn a_profile_whose_income_is_not_trusted_is_not_chosen_but_counts_as_displaced() {
     let mut world = with_second(1.5);
     world.distrust("second");
-    let best = asked(&world, |class| class.best_profile(8).unwrap().0.profile.clone());
+    let best = asked(&world, |class| (*class.best_profile(8).unwrap().0.profile).clone());
     assert_eq!(best, etc());
     close(asked(&world, |class| class.displaced(8)), 6.0 - 2670.0 * 0.00011);
     world.signals.remove("second");
@@ -152,7 +152,7 @@ fn a_profile_is_found_by_the_label_that_its_nodes_have() {
     let label = switchyard_api::keys::profile_value("mining", "second");
     let world = with_second(1.0);
     let found = |label: Option<&str>| {
-        asked(&world, |class| class.profile_of_label(label).map(|known| known.profile.clone()))
+        asked(&world, |class| class.profile_of_label(label).map(|known| (*known.profile).clone()))
     };
     assert_eq!(found(Some(&label)), Some(second()));
     assert_eq!(found(Some("other")), None);

@@ -150,7 +150,7 @@ fn sizes(pool: &PoolView<'_>, profile: &ProfileRef) -> BTreeSet<u32> {
     let nodes = pool.nodes.iter().filter(|node| node.unusable.is_none());
     let able = nodes.filter(|node| {
         pool.class_of(node)
-            .is_some_and(|class| class.profiles.iter().any(|one| one.profile == *profile))
+            .is_some_and(|class| class.profiles.iter().any(|one| *one.profile == *profile))
     });
     able.map(|node| node.gpus).collect()
 }

@@ -34,7 +34,7 @@ pub struct Announcer {
 /// What has been said already, so that it is not said again.
 #[derive(Debug, Default)]
 struct Told {
-    waiting: BTreeMap<String, Reason>,
+    waiting: BTreeMap<Arc<str>, Reason>,
     blocked: HashSet<Arc<str>>,
     bad_pins: BTreeMap<Arc<str>, String>,
 }

@@ -1,6 +1,9 @@
 //! From API objects to the facts that a decision may rest on.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -16,10 +19,27 @@ use switchyard_api::{Decimal, MiningProfile, ProfileRef, keys};
 use switchyard_core::{
     people::{Hold, Pin},
     quantity::UsdPerGpuHour,
-    snapshot::{Barrier, Constraints, DaemonSetFacts, Marks, NodeFacts, PodFacts, Resources, Work},
+    snapshot::{
+        Barrier, Constraints, DaemonSetFacts, Labels, Marks, NodeFacts, PodFacts, Resources,
+        Strings, Work,
+    },
 };
 
 use super::quantity::whole;
+
+/// What many objects repeat: labels, names of resources, and what pods say of nodes and owners.
+fn strings() -> MutexGuard<'static, Strings> {
+    static STRINGS: LazyLock<Mutex<Strings>> = LazyLock::new(Mutex::default);
+    STRINGS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn shared(text: &str) -> Arc<str> {
+    strings().text(text)
+}
+
+fn shared_labels(labels: BTreeMap<String, String>) -> Labels {
+    strings().labels(labels)
+}
 
 /// A node, and what a patch of it has to know besides.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,7 +61,7 @@ pub fn node(node: Node) -> Option<NodeRecord> {
     let taints = spec.taints.unwrap_or_default();
     let status = node.status.unwrap_or_default();
     let facts = NodeFacts {
-        name: name.as_str().into(),
+        name: shared(&name),
         uid: uid.as_str().into(),
         marks: marks(&labels, &annotations, &taints),
         skip: annotations.get(keys::SKIP).is_some_and(|value| value != "false"),
@@ -50,7 +70,7 @@ pub fn node(node: Node) -> Option<NodeRecord> {
         ready: is_ready(&status),
         allocatable: resources(&status.allocatable.unwrap_or_default()),
         empty_since: None,
-        labels: Arc::new(labels),
+        labels: shared_labels(labels),
         taints: taints.into(),
     };
     let ours = keys::NODE_ANNOTATIONS.into_iter();
@@ -64,16 +84,15 @@ fn marks(
     annotations: &BTreeMap<String, String>,
     taints: &[Taint],
 ) -> Marks {
-    let shared = |value: &String| Arc::<str>::from(value.as_str());
     let ours =
         taints.iter().find(|taint| taint.key == keys::TAINT && taint.effect == keys::TAINT_EFFECT);
     Marks {
-        pool: labels.get(keys::POOL).map(shared),
+        pool: labels.get(keys::POOL).map(|value| shared(value)),
         node_use: labels.get(keys::USE).and_then(|value| keys::parse_use(value)),
         taint: ours.and_then(|taint| Barrier::parse(taint.value.as_deref().unwrap_or_default())),
-        profile: labels.get(keys::MINING_PROFILE).map(shared),
+        profile: labels.get(keys::MINING_PROFILE).map(|value| shared(value)),
         gpus: labels.get(keys::GPUS).and_then(|value| value.parse().ok()),
-        claim: annotations.get(keys::SHIFT).map(shared),
+        claim: annotations.get(keys::SHIFT).map(|value| shared(value)),
         since: annotations.get(keys::USE_SINCE).and_then(|value| value.parse().ok()),
     }
 }
@@ -92,7 +111,7 @@ fn resources(amounts: &BTreeMap<String, Quantity>) -> Resources {
         extended: amounts
             .iter()
             .filter(|(name, _)| name.contains('/'))
-            .map(|(name, amount)| (name.as_str().into(), whole(amount, 1.0)))
+            .map(|(name, amount)| (shared(name), whole(amount, 1.0)))
             .collect(),
     }
 }
@@ -116,20 +135,20 @@ pub fn pod(pod: Pod) -> Option<PodFacts> {
         Some(owner) if owner.kind == "Job" => ("Job", owner.name.as_str()),
         _ => ("Pod", name.as_str()),
     };
-    let namespace: Arc<str> = namespace.as_str().into();
+    let namespace = shared(&namespace);
     Some(PodFacts {
         work: Work { kind, namespace: namespace.clone(), name: work.into(), size: 1 },
         namespace,
         name: name.as_str().into(),
         uid: uid.as_str().into(),
-        labels: Arc::new(pod.metadata.labels.unwrap_or_default()),
-        node: spec.node_name.as_deref().map(Into::into),
+        labels: shared_labels(pod.metadata.labels.unwrap_or_default()),
+        node: spec.node_name.as_deref().map(shared),
         running: phase == "Running",
         terminating,
         gated: spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()),
         requests: requests(&spec),
         constraints: Arc::new(constraints(&spec)),
-        owner: owner.map(|owner| owner.uid.as_str().into()),
+        owner: owner.map(|owner| shared(&owner.uid)),
         created,
         named_price: annotations
             .get(keys::USD_PER_GPU_HOUR)
@@ -177,18 +196,13 @@ fn asked(asks: Option<&k8s_openapi::api::core::v1::ResourceRequirements>) -> Res
 fn add(sum: &mut Resources, more: &Resources) {
     sum.cpu_milli += more.cpu_milli;
     sum.memory_bytes += more.memory_bytes;
-    for (name, amount) in &more.extended {
-        *sum.extended.entry(name.clone()).or_default() += amount;
-    }
+    sum.extended.merge(&more.extended, |one, other| one + other);
 }
 
 fn raise(sum: &mut Resources, least: &Resources) {
     sum.cpu_milli = sum.cpu_milli.max(least.cpu_milli);
     sum.memory_bytes = sum.memory_bytes.max(least.memory_bytes);
-    for (name, amount) in &least.extended {
-        let entry = sum.extended.entry(name.clone()).or_default();
-        *entry = (*entry).max(*amount);
-    }
+    sum.extended.merge(&least.extended, i64::max);
 }
 
 fn constraints(spec: &PodSpec) -> Constraints {

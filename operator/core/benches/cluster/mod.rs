@@ -1,6 +1,9 @@
 //! Clusters as they might be found on any day, of any size, and the same every time.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock, Mutex, MutexGuard},
+};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, Toleration};
@@ -11,8 +14,8 @@ use switchyard_api::{
 use switchyard_core::{
     quantity::{Measure, UsdPerGpuHour},
     snapshot::{
-        Barrier, Constraints, DaemonSetFacts, Marks, NodeFacts, PodFacts, PoolFacts, ProfileFacts,
-        Reading, Resources, ShiftFacts, Snapshot, Work,
+        Barrier, Constraints, DaemonSetFacts, Labels, Marks, NodeFacts, PodFacts, PoolFacts, ProfileFacts,
+        Reading, Resources, ShiftFacts, Snapshot, Strings, Work,
     },
 };
 
@@ -32,6 +35,20 @@ const CLASSES: [(&str, u32, u32, u32, u32, u32); 8] = [
 ];
 const PROFILES: [&str; 5] = ["etc", "ergo", "kaspa", "ravencoin", "flux"];
 const NAMESPACES: [&str; 4] = ["research", "vision", "weather", "rendering"];
+
+/// What the controller keeps once when it reads objects is kept once here, too.
+fn strings() -> MutexGuard<'static, Strings> {
+    static STRINGS: LazyLock<Mutex<Strings>> = LazyLock::new(Mutex::default);
+    STRINGS.lock().unwrap()
+}
+
+fn shared(text: &str) -> Arc<str> {
+    strings().text(text)
+}
+
+fn shared_labels(labels: BTreeMap<String, String>) -> Labels {
+    strings().labels(labels)
+}
 
 /// A number that looks like chance and is the same every time (the finalizer of SplitMix64).
 fn chance(of: usize, salt: u64, below: usize) -> usize {
@@ -186,8 +203,8 @@ fn node(index: usize, now: Timestamp) -> NodeFacts {
     labels.extend((0..20).map(|fact| (format!("nvidia.com/fact-{fact}"), fact.to_string())));
     NodeFacts {
         uid: format!("uid-{name}").into(),
-        name: name.into(),
-        labels: Arc::new(labels),
+        name: shared(&name),
+        labels: shared_labels(labels),
         taints: marks.taint.map(Barrier::taint).into_iter().collect(),
         marks,
         pin: None,
@@ -237,7 +254,7 @@ fn lodgers(
     now: Timestamp,
 ) -> Vec<PodFacts> {
     let bound = |mut pod: PodFacts| {
-        pod.node = Some(node.name.clone());
+        pod.node = Some(shared(&node.name));
         pod.running = true;
         pod
     };
@@ -245,7 +262,7 @@ fn lodgers(
         Some(Use::Mining) => {
             let profile = chance(index, 3, PROFILES.len());
             let mut miner = pod("mining", &format!("miner-{}", node.name), 8, &any[0], now);
-            miner.owner = Some(format!("set-{}", PROFILES[profile]).into());
+            miner.owner = Some(shared(&format!("set-{}", PROFILES[profile])));
             vec![bound(miner)]
         }
         None => {
@@ -262,9 +279,9 @@ fn lodgers(
 /// A pod of a DaemonSet that asks for no GPU.
 fn system(index: usize, node: &NodeFacts, now: Timestamp) -> PodFacts {
     let mut pod = pod("kube-system", &format!("exporter-{index}"), 0, &Arc::default(), now);
-    pod.node = Some(node.name.clone());
+    pod.node = Some(shared(&node.name));
     pod.running = true;
-    pod.owner = Some("set-exporter".into());
+    pod.owner = Some(shared("set-exporter"));
     pod
 }
 
@@ -281,7 +298,7 @@ fn gang(index: usize, any: &[Arc<Constraints>], now: Timestamp) -> Vec<PodFacts>
     let pods = (0..size).map(|member| {
         let name = format!("gang-{index:05}-{member}");
         let mut pod = pod(namespace, &name, gpus, constraints, created);
-        pod.owner = Some(format!("job-{index}").into());
+        pod.owner = Some(shared(&format!("job-{index}")));
         pod.work.kind = "Job";
         pod.work.name = format!("gang-{index:05}").into();
         pod.work.size = size;
@@ -299,10 +316,10 @@ fn pod(
     created: Timestamp,
 ) -> PodFacts {
     PodFacts {
-        namespace: namespace.into(),
+        namespace: shared(namespace),
         name: name.into(),
         uid: format!("uid-{name}").into(),
-        labels: Arc::new(BTreeMap::from([("app".to_owned(), name.to_owned())])),
+        labels: shared_labels(BTreeMap::from([("app".to_owned(), name.to_owned())])),
         node: None,
         running: false,
         terminating: false,
@@ -310,7 +327,7 @@ fn pod(
         requests: resources(gpus, 1_000 + 8_000 * gpus, 1),
         constraints: constraints.clone(),
         owner: None,
-        work: Work { kind: "Pod", namespace: namespace.into(), name: name.into(), size: 1 },
+        work: Work { kind: "Pod", namespace: shared(namespace), name: name.into(), size: 1 },
         created,
         named_price: None,
     }
@@ -363,7 +380,7 @@ fn daemon_sets() -> Vec<DaemonSetFacts> {
 }
 
 fn resources(gpus: i64, cpu_milli: i64, pods: i64) -> Resources {
-    let gpus = (gpus > 0).then(|| (GPU.into(), gpus));
+    let gpus = (gpus > 0).then(|| (shared(GPU), gpus));
     Resources {
         cpu_milli,
         memory_bytes: cpu_milli << 22,

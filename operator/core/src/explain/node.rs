@@ -51,7 +51,7 @@ pub fn node(survey: &Survey<'_>, plan: &Plan, name: &str) -> Result<NodeExplanat
         model: pool.class_of(view).map(|class| class.class.model.clone()),
         gpus: view.gpus,
         node_use: view.node_use,
-        profile: profile.map(|known| known.profile.clone()),
+        profile: profile.map(|known| (*known.profile).clone()),
         since: view.facts.marks.since,
         shift: view.shift.map(|shift| shift.name.to_string()),
         jobs: jobs.map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect(),
@@ -101,7 +101,7 @@ fn decision(pool: &PoolView<'_>, found: &NodeDecision) -> Decision {
 /// Where a node should go.
 pub(super) fn wanted(found: &NodeDecision) -> Option<Destination> {
     let candidate = found.candidate.as_ref()?;
-    Some(Destination { node_use: candidate.to, profile: candidate.profile.clone() })
+    Some(Destination { node_use: candidate.to, profile: candidate.profile.as_deref().cloned() })
 }
 
 /// Every gate and how it stands, and the mode of the pool, which comes last.

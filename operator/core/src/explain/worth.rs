@@ -24,7 +24,7 @@ pub(super) fn of_node(pool: &PoolView<'_>, node: &NodeView<'_>) -> Vec<Worth> {
     for one in &mut uses {
         one.current = one.node_use == node.node_use
             && match node.node_use {
-                Use::Mining => one.profile.as_ref() == mines_with.map(|known| &known.profile),
+                Use::Mining => one.profile.as_ref() == mines_with.map(|known| &*known.profile),
                 Use::Hpc => one.busy_gpus == busy,
                 Use::Idle => true,
             };
@@ -47,7 +47,7 @@ pub(super) fn of_class(pool: &PoolView<'_>, class: &ClassEconomics, gpus: u32) -
 fn mining(pool: &PoolView<'_>, class: &ClassEconomics, profile: &ProfileValue, gpus: u32) -> Worth {
     let draw = class.mining_watts(profile, gpus);
     Worth {
-        profile: Some(profile.profile.clone()),
+        profile: Some((*profile.profile).clone()),
         busy_gpus: gpus,
         hashrate: Some(profile.hardware.hashrate.per_second()),
         fee_percent: Some(profile.fee * 100.0),

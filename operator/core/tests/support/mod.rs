@@ -617,7 +617,7 @@ fn node_facts(name: &str, node: &Node) -> NodeFacts {
     NodeFacts {
         name: name.into(),
         uid: node.uid.as_str().into(),
-        labels: Arc::new(labels),
+        labels: labels.into(),
         taints: node.other_taints.iter().cloned().chain(ours).collect(),
         marks: node.marks.clone(),
         skip: node.skip,
@@ -634,7 +634,7 @@ fn pod_facts(name: &str, pod: &Pod) -> PodFacts {
         namespace: pod.namespace.as_str().into(),
         name: name.into(),
         uid: pod.uid.as_str().into(),
-        labels: Arc::new(pod.labels.clone()),
+        labels: pod.labels.clone().into(),
         node: pod.node.as_deref().map(Into::into),
         running: pod.running,
         terminating: pod.terminating,
@@ -653,6 +653,6 @@ fn resources(gpus: u32, cpu_milli: i64, pods: i64) -> Resources {
         cpu_milli,
         memory_bytes: cpu_milli << 20,
         pods,
-        extended: BTreeMap::from([(GPU.into(), i64::from(gpus))]),
+        extended: [(GPU.into(), i64::from(gpus))].into_iter().collect(),
     }
 }

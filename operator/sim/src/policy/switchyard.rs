@@ -16,8 +16,8 @@ use switchyard_core::{
     plan,
     quantity::{Measure, UsdPerGpuHour},
     snapshot::{
-        Barrier, Constraints, Marks, NodeFacts, PodFacts, PoolFacts, ProfileFacts, Reading,
-        Resources, ShiftFacts, Snapshot, Work,
+        Barrier, Constraints, Labels, Marks, NodeFacts, PodFacts, PoolFacts, ProfileFacts,
+        Reading, Resources, ShiftFacts, Snapshot, Work,
     },
     survey, upkeep,
 };
@@ -88,7 +88,7 @@ impl Switchyard {
                 NodeFacts {
                     name: node.name.as_str().into(),
                     uid: node.name.as_str().into(),
-                    labels: Arc::new(labels),
+                    labels: labels.into(),
                     taints: Arc::default(),
                     marks: Marks {
                         pool: Some(pool.clone()),
@@ -324,7 +324,7 @@ fn pod(site: &Site, index: usize, job: &Job, resource: &str) -> PodFacts {
         namespace: namespace.clone(),
         name: name.clone(),
         uid: name.clone(),
-        labels: Arc::default(),
+        labels: Labels::default(),
         node: None,
         running: false,
         terminating: false,
@@ -343,7 +343,7 @@ fn resources(resource: &str, gpus: u32, rest: i64) -> Resources {
         cpu_milli: rest,
         memory_bytes: rest,
         pods: rest,
-        extended: BTreeMap::from([(resource.into(), i64::from(gpus))]),
+        extended: [(resource.into(), i64::from(gpus))].into_iter().collect(),
     }
 }
 
