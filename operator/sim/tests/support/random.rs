@@ -56,6 +56,7 @@ pub fn plain(nodes: usize) -> Site {
         }],
         nodes: (0..nodes).map(|node| Node { name: format!("node-{node}"), class: 0 }).collect(),
         power: Series::constant(0.05),
+        power_forecast: None,
         profiles: vec![profile(Series::constant(0.08e-6), 0.01)],
         hpc: Series::constant(0.5),
         jobs: Vec::new(),
@@ -101,6 +102,7 @@ pub fn site(seed: u64) -> Site {
             .map(|node| Node { name: format!("node-{node}"), class: chance.below(classes) })
             .collect(),
         power: power(&mut chance, length),
+        power_forecast: None,
         profiles: (0..profiles)
             .map(|_| {
                 profile(series(&mut chance, length, 0.0, 0.2e-6), chance.pick(&[0.0, 0.01, 0.1]))
