@@ -3,14 +3,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use jiff::SignedDuration;
 use proptest::prelude::*;
 use rstest::rstest;
-use support::{BIG, World};
 use switchyard_api::{Cause, Decimal, Packing, Reason, Use};
 use switchyard_core::{gate::Gate, plan, snapshot::Barrier, survey::survey, switching};
+
+use crate::support::{self, BIG, World};
 
 /// Mining nodes in a pool that is as patient as pools are by default.
 fn patient(count: usize) -> World {

@@ -3,18 +3,17 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use rstest::rstest;
-use support::{BIG, SMALL, World, etc};
 use switchyard_api::{Cause, Conditions, Judgement, Mode, Phase, ProfileRef, Reason, Use};
 use switchyard_core::{
     calendar::Calendar, gate::Gate, people::Hold, plan, quantity::Measure, report::judge,
     snapshot::Barrier, survey::survey,
 };
+
+use crate::support::{self, BIG, SMALL, World, etc};
 
 fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
