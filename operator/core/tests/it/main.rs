@@ -4,6 +4,7 @@
 mod allowances;
 mod explain;
 mod gates;
+mod limits;
 mod money;
 mod properties;
 mod stories;
