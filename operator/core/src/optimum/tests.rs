@@ -1,7 +1,8 @@
 use super::{solver::Point, *};
 use proptest::prelude::*;
 
-const EFFORT: usize = 20_000;
+/// What a plan spends: for a handful of classes and lots it is far more than enough.
+const EFFORT: usize = crate::limits::EFFORT;
 
 fn usd(number: f64) -> UsdPerHour {
     UsdPerHour::new(number).unwrap()
@@ -101,7 +102,7 @@ fn brute_force(problem: &Problem) -> f64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12 * ProptestConfig::default().cases, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100 * ProptestConfig::default().cases, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_split_is_better(problem in problem()) {
