@@ -140,3 +140,69 @@ fn a_limit_is_kept_while_a_node_is_on_its_way_to_it() {
     let moved: usize = world.shifts.iter().map(|shift| shift.spec.nodes.len()).sum();
     assert_eq!(moved, 1, "{:?}", world.shifts);
 }
+
+#[test]
+fn no_limit_takes_a_node_from_its_jobs() {
+    let mut world = World::new();
+    for name in ["a", "b"] {
+        world.add_node(name, BIG, Use::Hpc);
+        world.bind_job(&format!("on-{name}"), name, 2);
+    }
+    world.pool().hpc.nodes.max = NodeCount::Count(0);
+    world.pool().mining.nodes.min = NodeCount::Count(2);
+    assert_eq!(told(&world), [(None, Reason::JobsRunning); 2]);
+}
+
+#[test]
+fn a_node_that_another_hand_has_claimed_makes_no_way() {
+    let mut world = World::mining(2);
+    world.pool().mining.nodes.max = NodeCount::Count(1);
+    world.node("n000").marks.claim = Some("shift-of-yesterday".into());
+    assert_eq!(
+        told(&world),
+        [(None, Reason::ShiftRunning), (Some(Use::Idle), Reason::AboveCeiling)]
+    );
+}
+
+#[test]
+fn a_node_that_a_job_has_landed_on_counts_for_the_floor() {
+    let mut world = World::mining(2);
+    world.bind_job("lands", "n000", 8);
+    world.pool().hpc.nodes.min = NodeCount::Count(1);
+    assert_eq!(told(&world)[1], (None, Reason::BestUse));
+}
+
+#[test]
+fn a_ceiling_is_kept_while_a_price_waits_for_its_window() {
+    let mut world = World::mining(3);
+    world.set("power", 9.0);
+    world.pool().shifting.windows =
+        serde_yaml::from_str("[{schedule: '0 8 * * *', duration: 2h, causes: [Price]}]").unwrap();
+    world.pool().mining.nodes.max = NodeCount::Count(2);
+    assert_eq!(count(&world, Some(Use::Idle), Reason::AboveCeiling), 1, "{:?}", told(&world));
+    assert_eq!(count(&world, Some(Use::Idle), Reason::OutsideWindow), 2, "{:?}", told(&world));
+}
+
+#[test]
+fn a_cap_is_kept_although_the_prices_that_would_idle_all_are_not_trusted() {
+    let mut world = World::mining(4);
+    world.set("power", 9.0);
+    world.distrust("mining");
+    world.pool().power.cap_kw = Decimal::new(8.0);
+    world.run(30, 60);
+    assert_eq!(world.count(Use::Idle), 2);
+}
+
+/// Of three miners one is not ready, and may draw what a full node does. The job pays more than the
+/// two others earn, and its node and an idle one are within the cap.
+#[test]
+fn a_miner_that_cannot_be_reached_counts_for_the_floor_when_others_idle_for_work() {
+    let mut world = World::mining(3);
+    world.node("n002").ready = false;
+    world.pool().mining.nodes.min = NodeCount::Count(1);
+    world.pool().power.cap_kw = Decimal::new(9.2);
+    world.add_job("train", 8);
+    world.run(12, 1);
+    assert_eq!(world.running("train"), 1, "{:?}", world.plan().waiting);
+    assert_eq!(world.count(Use::Idle), 1);
+}

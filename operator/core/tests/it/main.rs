@@ -2,6 +2,7 @@
 //! time goes into when the tests are run for hundreds of mutants.
 
 mod allowances;
+mod choices;
 mod explain;
 mod gates;
 mod limits;
