@@ -206,3 +206,36 @@ fn a_miner_that_cannot_be_reached_counts_for_the_floor_when_others_idle_for_work
     assert_eq!(world.running("train"), 1, "{:?}", world.plan().waiting);
     assert_eq!(world.count(Use::Idle), 1);
 }
+
+#[test]
+fn no_floor_takes_a_node_that_waiting_work_goes_to() {
+    let mut world = World::new();
+    world.add_node("serves", BIG, Use::Hpc);
+    world.pool().mining.nodes.min = NodeCount::Count(1);
+    world.add_job("next", 8);
+    assert_eq!(told(&world), [(None, Reason::ReservedForDemand)]);
+}
+
+#[test]
+fn what_a_landed_job_draws_is_taken_from_miners() {
+    let mut world = World::mining(2);
+    world.bind_job("lands", "n000", 8);
+    world.pool().power.cap_kw = Decimal::new(5.0);
+    assert_eq!(told(&world)[1], (Some(Use::Idle), Reason::PowerCap));
+}
+
+#[test]
+fn a_miner_starts_once_the_one_whose_watts_it_takes_has_stopped() {
+    let mut world = World::mining(1);
+    world.add_node("starts", BIG, Use::Idle);
+    world.pool().power.cap_kw = Decimal::new(4.0);
+    world.node("n000").pin = Some("use=Idle".into());
+    world.pod("miner-etc-n000").never_stops = true;
+    for _ in 0..5 {
+        assert_eq!(world.decision("starts").reason, Reason::PowerCap, "{:?}", world.shifts);
+        world.tick(1);
+    }
+    world.pod("miner-etc-n000").never_stops = false;
+    world.run(10, 1);
+    assert_eq!(world.uses()["starts"], Use::Mining);
+}
