@@ -239,3 +239,30 @@ fn a_miner_starts_once_the_one_whose_watts_it_takes_has_stopped() {
     world.run(10, 1);
     assert_eq!(world.uses()["starts"], Use::Mining);
 }
+
+/// A node full of jobs beside miners.
+fn busy_and_mining(miners: usize) -> World {
+    let mut world = World::mining(miners);
+    world.add_node("busy", BIG, Use::Hpc);
+    world.bind_job("runs", "busy", 8);
+    world
+}
+
+#[rstest]
+#[case::floor(
+    |world: &mut World| world.pool().hpc.nodes.min = NodeCount::Count(2),
+    Some(Use::Hpc), Reason::BelowFloor
+)]
+#[case::cap(
+    |world: &mut World| world.pool().power.cap_kw = Decimal::new(7.0),
+    Some(Use::Idle), Reason::PowerCap
+)]
+fn nodes_with_jobs_count_for_limits(
+    #[case] limit: fn(&mut World),
+    #[case] to: Option<Use>,
+    #[case] reason: Reason,
+) {
+    let mut world = busy_and_mining(2);
+    limit(&mut world);
+    assert_eq!(count(&world, to, reason), 1, "{:?}", told(&world));
+}
