@@ -153,10 +153,9 @@ fn best_without_jobs(
     let Some(idle) = class.idle(node.gpus).value else {
         return Choice::Stay(Reason::ValueUnknown);
     };
-    let now = current_value(class, node, idle);
     let best = class.best_profile(node.gpus).filter(|(_, value)| *value > idle);
     let (to, reason, gain, trusted) = match (node.node_use, best) {
-        (Use::Mining, best) => match (now, best) {
+        (Use::Mining, best) => match (mined_value(class, node), best) {
             (None, _) if class.profiles.is_empty() => return Choice::Stay(Reason::NoHashRate),
             (None, _) => return Choice::Stay(Reason::ValueUnknown),
             (Some(now), Some((profile, value))) if value > now.value => {
@@ -204,10 +203,7 @@ struct Known {
 }
 
 /// What a mining node earns at present.
-fn current_value(class: &ClassEconomics, node: &NodeView<'_>, idle: UsdPerHour) -> Option<Known> {
-    if node.node_use != Use::Mining {
-        return Some(Known { value: idle, trusted: class.idle(node.gpus).trusted });
-    }
+fn mined_value(class: &ClassEconomics, node: &NodeView<'_>) -> Option<Known> {
     let profile = class.profile_of_label(node.facts.marks.profile.as_deref())?;
     let quote = class.mining(profile, node.gpus);
     Some(Known { value: quote.value?, trusted: quote.trusted })

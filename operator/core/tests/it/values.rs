@@ -3,16 +3,15 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use rstest::rstest;
-use support::{INCOME, World, etc, profile_yaml};
 use switchyard_api::{Decimal, ProfileRef};
 use switchyard_core::{
     economics::ClassEconomics,
     quantity::{Measure, UsdPerHour},
     survey::survey,
 };
+
+use crate::support::{INCOME, World, etc, profile_yaml};
 
 /// What the big class of a world says.
 fn asked<T>(world: &World, question: impl FnOnce(&ClassEconomics) -> T) -> T {

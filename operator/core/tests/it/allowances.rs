@@ -2,13 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use jiff::SignedDuration;
 use rstest::rstest;
-use support::World;
 use switchyard_api::{NodeCount, Reason, Use};
 use switchyard_core::snapshot::ShiftFacts;
+
+use crate::support::World;
 
 fn budgets(world: &mut World, yaml: &str) {
     world.pool().shifting.budgets = serde_yaml::from_str(yaml).unwrap();

@@ -2,7 +2,7 @@
 //! and a clock that only moves when told. It does what the core orders, so that a test can watch
 //! whole stories without an API server.
 
-#![allow(dead_code, missing_docs)] // every test file uses another part
+#![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::struct_excessive_bools)]
 
 pub mod steps;

@@ -3,18 +3,23 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use rstest::rstest;
-use support::{BIG, SMALL, World, etc};
 use switchyard_api::{Cause, Conditions, Judgement, Mode, Phase, ProfileRef, Reason, Use};
 use switchyard_core::{
-    calendar::Calendar, gate::Gate, people::Hold, plan, quantity::Measure, report::judge,
-    snapshot::Barrier, survey::survey,
+    calendar::Calendar,
+    gate::Gate,
+    people::Hold,
+    plan,
+    quantity::Measure,
+    report::judge,
+    snapshot::{Barrier, Constraints},
+    survey::survey,
 };
+
+use crate::support::{self, BIG, SMALL, World, etc};
 
 fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -261,6 +266,31 @@ fn a_pin_that_cannot_be_read_keeps_the_node_where_it_is() {
     let usable = judgements(&world)["NodesUsable"].clone();
     assert_eq!((usable.holds, usable.reason), (Some(false), Reason::PinUnreadable));
     assert!(usable.message.contains("n000") && usable.message.contains("use=HPC,until="));
+}
+
+// What nodes need to be of use.
+
+#[test]
+fn a_daemon_set_that_does_not_tolerate_the_taint_stops_what_taints_and_no_job() {
+    let mut world = World::mining(1);
+    world.add_node("serves", BIG, Use::Hpc);
+    world.add_daemon_set("device-plugin", Constraints::default());
+    world.run(3, 60);
+    assert_eq!(world.uses()["serves"], Use::Hpc, "although mining pays");
+    assert_eq!(gates(&world, "serves"), [(Gate::SystemPods, Reason::SystemPodsIntolerant)]);
+    world.add_gang("train", 2, 8);
+    world.run(6, 10);
+    assert_eq!(world.running("train"), 2, "one of them on the node that mined");
+}
+
+#[test]
+fn work_waits_rather_than_being_given_a_node_that_is_not_ready() {
+    let mut world = World::mining(1);
+    world.node("n000").ready = false;
+    world.add_job("train", 8);
+    let plan = world.plan();
+    assert_eq!(plan.waiting[0].verdict.reason, Reason::NotReady);
+    assert!(plan.waiting[0].nodes.is_empty(), "{:?}", plan.waiting[0].nodes);
 }
 
 // Holds.

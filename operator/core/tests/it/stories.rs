@@ -2,13 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use jiff::SignedDuration;
 use rstest::rstest;
-use support::{BIG, SMALL, World, etc};
 use switchyard_api::{BelowCost, Cause, Decimal, Mode, NodeCount, Phase, Reason, Use};
 use switchyard_core::snapshot::{Barrier, Constraints, Marks};
+
+use crate::support::{self, BIG, SMALL, World, etc};
 
 #[test]
 fn a_job_that_pays_gets_a_node_and_the_node_goes_back_afterwards() {

@@ -2,17 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
 use jiff::SignedDuration;
 use rstest::rstest;
-use support::{BIG, SMALL, World, steps::promised};
 use switchyard_api::{Mode, Reason, Use, keys};
 use switchyard_core::{
     explain::{self, Flip, PriceChange, Step, Unexplained},
     plan,
     survey::survey,
 };
+
+use crate::support::{BIG, SMALL, World, steps::promised};
 
 /// The one price that a flip is about.
 fn price(flip: &Flip) -> &PriceChange {

@@ -3,14 +3,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use jiff::SignedDuration;
 use proptest::prelude::*;
 use rstest::rstest;
-use support::{BIG, World};
 use switchyard_api::{Cause, Decimal, Packing, Reason, Use};
 use switchyard_core::{gate::Gate, plan, snapshot::Barrier, survey::survey, switching};
+
+use crate::support::{self, BIG, World};
 
 /// Mining nodes in a pool that is as patient as pools are by default.
 fn patient(count: usize) -> World {
@@ -107,6 +106,27 @@ fn work_gets_a_node_if_it_is_expected_to_run_long_enough(
     if nodes == 0 {
         assert_eq!(world.plan().waiting[0].verdict.reason, Reason::RunsTooShort);
     }
+}
+
+#[rstest]
+#[case(0.0, 1.0)]
+#[case(1.0, 2.0)]
+#[case(2.0, 3.0)]
+fn work_pays_for_the_switch_the_way_back_and_the_wait_in_between(
+    #[case] patience: f64,
+    #[case] times: f64,
+) {
+    let mut world = World::mining(1);
+    world.pool().shifting.patience = Decimal::new(patience).unwrap();
+    let snapshot = world.snapshot();
+    let survey = survey(&snapshot);
+    let pool = &survey.pools[0];
+    let takes = |from, to| snapshot.experience.switch_takes(&pool.facts.name, from, to);
+    let both = takes(Use::Mining, Use::Hpc) + takes(Use::Hpc, Use::Mining);
+    // A node mines for 4.00 USD/h.
+    let wanted = 4.0 * both.as_secs_f64() / 3600.0 * times;
+    let cost = switching::opening_cost(&survey, pool, &pool.nodes[0]).number();
+    assert!(cost > 0.0 && (cost - wanted).abs() < 1e-9, "{cost} instead of {wanted}");
 }
 
 /// Three HPC nodes with 2, 6 and no GPUs of 8 in use.

@@ -2,13 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::SignedDuration;
-use proptest::{prelude::*, test_runner::FileFailurePersistence};
-use support::{BIG, SMALL, World, steps::promised};
+use proptest::prelude::*;
 use switchyard_api::{Cause, Decimal, Mode, NodeShiftStatus, Use};
 use switchyard_core::{
     explain::Step,
@@ -16,6 +13,8 @@ use switchyard_core::{
     plan::Plan,
     snapshot::{Barrier, ShiftFacts},
 };
+
+use crate::support::{self, BIG, SMALL, World, steps::promised};
 
 /// Something that happens in a world.
 #[derive(Debug, Clone)]
@@ -249,13 +248,6 @@ fn check(world: &World) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
-            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/properties.proptest-regressions"),
-        ))),
-        ..ProptestConfig::default()
-    })]
-
     /// Jobs are never hurt, budgets never exceeded, and a node is never in two shifts.
     #[test]
     fn promises_are_kept(happenings in prop::collection::vec(happening(), 1..60)) {

@@ -1,0 +1,268 @@
+//! Floors, ceilings and the power cap of a pool: who makes way, for what, and what is said about it.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use jiff::SignedDuration;
+use rstest::rstest;
+use switchyard_api::{Cause, Decimal, NodeCount, Reason, Use};
+
+use crate::support::{BIG, World};
+
+/// For each node where it should go, if anywhere, and why.
+fn told(world: &World) -> Vec<(Option<Use>, Reason)> {
+    let plan = world.plan();
+    let decisions = plan.pools[0].decisions.iter();
+    decisions.map(|one| (one.candidate.as_ref().map(|to| to.to), one.reason)).collect()
+}
+
+/// How many nodes are told so.
+fn count(world: &World, to: Option<Use>, reason: Reason) -> usize {
+    told(world).into_iter().filter(|one| *one == (to, reason)).count()
+}
+
+/// Two empty nodes that serve HPC beside two that mine; nothing pays, so that none would go back.
+fn half_serving() -> World {
+    let mut world = World::mining(2);
+    world.add_node("s0", BIG, Use::Hpc);
+    world.add_node("s1", BIG, Use::Hpc);
+    world.set("mining", 0.0);
+    world
+}
+
+#[rstest]
+#[case::too_many_mine(
+    |world: &mut World| world.pool().mining.nodes.max = NodeCount::Count(3),
+    Some(Use::Idle), Reason::AboveCeiling, 1
+)]
+#[case::too_much_is_drawn(
+    |world: &mut World| world.pool().power.cap_kw = Decimal::new(10.0),
+    Some(Use::Idle), Reason::PowerCap, 1
+)]
+#[case::too_few_serve(
+    |world: &mut World| world.pool().hpc.nodes.min = NodeCount::Count(3),
+    Some(Use::Hpc), Reason::BelowFloor, 3
+)]
+#[case::too_few_would_mine(
+    |world: &mut World| {
+        world.pool().mining.nodes.min = NodeCount::Count(3);
+        world.set("power", 9.0);
+    },
+    None, Reason::BelowFloor, 3
+)]
+#[case::all_is_within(
+    |world: &mut World| {
+        world.pool().mining.nodes.max = NodeCount::Count(4);
+        world.pool().mining.nodes.min = NodeCount::Count(4);
+        world.pool().power.cap_kw = Decimal::new(11.76);
+    },
+    None, Reason::BestUse, 4
+)]
+fn a_limit_moves_as_few_nodes_as_it_takes_and_is_named(
+    #[case] limit: fn(&mut World),
+    #[case] to: Option<Use>,
+    #[case] reason: Reason,
+    #[case] nodes: usize,
+) {
+    let mut world = World::mining(4);
+    limit(&mut world);
+    assert_eq!(count(&world, to, reason), nodes, "{:?}", told(&world));
+}
+
+#[test]
+fn what_a_limit_costs_is_told() {
+    let mut world = World::mining(2);
+    world.pool().mining.nodes.max = NodeCount::Count(1);
+    let plan = world.plan();
+    let moves = plan.pools[0].decisions.iter().filter_map(|one| one.candidate.as_ref());
+    let [candidate] = moves.collect::<Vec<_>>()[..] else { panic!("one node makes way") };
+    assert_eq!(candidate.cause, Cause::Rebalance);
+    // Mining earns 4.00 USD/h, less the power that it draws beyond idling.
+    let wanted = -4.0 + (2670.0 - 550.0) * 0.00011;
+    assert!((candidate.gain.unwrap().number() - wanted).abs() < 1e-9, "{:?}", candidate.gain);
+}
+
+#[rstest]
+#[case(0, 1)]
+#[case(1, 0)]
+fn of_equal_nodes_the_one_makes_way_that_has_been_in_its_use_the_longest(
+    #[case] longest: usize,
+    #[case] other: usize,
+) {
+    let mut world = World::mining(2);
+    world.pool().mining.nodes.max = NodeCount::Count(1);
+    let now = world.now;
+    world.node(&format!("n00{longest}")).marks.since = Some(now - SignedDuration::from_hours(30));
+    assert_eq!(told(&world)[longest], (Some(Use::Idle), Reason::AboveCeiling));
+    assert_eq!(told(&world)[other], (None, Reason::BestUse));
+}
+
+#[test]
+fn a_floor_is_made_of_nodes_that_serve_already_and_says_so() {
+    let mut world = half_serving();
+    world.pool().hpc.nodes.min = NodeCount::Count(2);
+    world.set("mining", 0.1e-6);
+    let standing = &told(&world)[2..];
+    assert_eq!(standing, [(None, Reason::WarmStandby), (None, Reason::WarmStandby)]);
+}
+
+#[test]
+fn more_open_nodes_than_may_serve_close() {
+    let mut world = half_serving();
+    world.pool().hpc.nodes.max = NodeCount::Count(1);
+    assert_eq!(count(&world, Some(Use::Idle), Reason::AboveCeiling), 1, "{:?}", told(&world));
+}
+
+#[test]
+fn nodes_that_a_gate_keeps_count_where_they_are() {
+    let mut world = World::mining(3);
+    world.pool().mining.nodes.max = NodeCount::Count(2);
+    world.node("n000").skip = true;
+    world.node("n001").skip = true;
+    assert_eq!(told(&world)[2], (Some(Use::Idle), Reason::AboveCeiling));
+    // One that would leave but may not leaves nothing to make up for.
+    let mut world = World::mining(3);
+    world.set("power", 9.0);
+    world.pool().mining.nodes.min = NodeCount::Count(1);
+    world.node("n000").skip = true;
+    assert_eq!(told(&world)[1..], [(Some(Use::Idle), Reason::NothingPays); 2]);
+}
+
+#[test]
+fn a_limit_is_kept_while_a_node_is_on_its_way_to_it() {
+    let mut world = World::mining(3);
+    world.pool().mining.nodes.max = NodeCount::Count(2);
+    for name in world.pods.keys().cloned().collect::<Vec<_>>() {
+        world.pod(&name).never_stops = true;
+    }
+    world.run(3, 1);
+    assert_eq!(world.shifts.len(), 1);
+    world.run(10, 1);
+    let moved: usize = world.shifts.iter().map(|shift| shift.spec.nodes.len()).sum();
+    assert_eq!(moved, 1, "{:?}", world.shifts);
+}
+
+#[test]
+fn no_limit_takes_a_node_from_its_jobs() {
+    let mut world = World::new();
+    for name in ["a", "b"] {
+        world.add_node(name, BIG, Use::Hpc);
+        world.bind_job(&format!("on-{name}"), name, 2);
+    }
+    world.pool().hpc.nodes.max = NodeCount::Count(0);
+    world.pool().mining.nodes.min = NodeCount::Count(2);
+    assert_eq!(told(&world), [(None, Reason::JobsRunning); 2]);
+}
+
+#[test]
+fn a_node_that_another_hand_has_claimed_makes_no_way() {
+    let mut world = World::mining(2);
+    world.pool().mining.nodes.max = NodeCount::Count(1);
+    world.node("n000").marks.claim = Some("shift-of-yesterday".into());
+    assert_eq!(
+        told(&world),
+        [(None, Reason::ShiftRunning), (Some(Use::Idle), Reason::AboveCeiling)]
+    );
+}
+
+#[test]
+fn a_node_that_a_job_has_landed_on_counts_for_the_floor() {
+    let mut world = World::mining(2);
+    world.bind_job("lands", "n000", 8);
+    world.pool().hpc.nodes.min = NodeCount::Count(1);
+    assert_eq!(told(&world)[1], (None, Reason::BestUse));
+}
+
+#[test]
+fn a_ceiling_is_kept_while_a_price_waits_for_its_window() {
+    let mut world = World::mining(3);
+    world.set("power", 9.0);
+    world.pool().shifting.windows =
+        serde_yaml::from_str("[{schedule: '0 8 * * *', duration: 2h, causes: [Price]}]").unwrap();
+    world.pool().mining.nodes.max = NodeCount::Count(2);
+    assert_eq!(count(&world, Some(Use::Idle), Reason::AboveCeiling), 1, "{:?}", told(&world));
+    assert_eq!(count(&world, Some(Use::Idle), Reason::OutsideWindow), 2, "{:?}", told(&world));
+}
+
+#[test]
+fn a_cap_is_kept_although_the_prices_that_would_idle_all_are_not_trusted() {
+    let mut world = World::mining(4);
+    world.set("power", 9.0);
+    world.distrust("mining");
+    world.pool().power.cap_kw = Decimal::new(8.0);
+    world.run(30, 60);
+    assert_eq!(world.count(Use::Idle), 2);
+}
+
+/// Of three miners one is not ready, and may draw what a full node does. The job pays more than the
+/// two others earn, and its node and an idle one are within the cap.
+#[test]
+fn a_miner_that_cannot_be_reached_counts_for_the_floor_when_others_idle_for_work() {
+    let mut world = World::mining(3);
+    world.node("n002").ready = false;
+    world.pool().mining.nodes.min = NodeCount::Count(1);
+    world.pool().power.cap_kw = Decimal::new(9.2);
+    world.add_job("train", 8);
+    world.run(12, 1);
+    assert_eq!(world.running("train"), 1, "{:?}", world.plan().waiting);
+    assert_eq!(world.count(Use::Idle), 1);
+}
+
+#[test]
+fn no_floor_takes_a_node_that_waiting_work_goes_to() {
+    let mut world = World::new();
+    world.add_node("serves", BIG, Use::Hpc);
+    world.pool().mining.nodes.min = NodeCount::Count(1);
+    world.add_job("next", 8);
+    assert_eq!(told(&world), [(None, Reason::ReservedForDemand)]);
+}
+
+#[test]
+fn what_a_landed_job_draws_is_taken_from_miners() {
+    let mut world = World::mining(2);
+    world.bind_job("lands", "n000", 8);
+    world.pool().power.cap_kw = Decimal::new(5.0);
+    assert_eq!(told(&world)[1], (Some(Use::Idle), Reason::PowerCap));
+}
+
+#[test]
+fn a_miner_starts_once_the_one_whose_watts_it_takes_has_stopped() {
+    let mut world = World::mining(1);
+    world.add_node("starts", BIG, Use::Idle);
+    world.pool().power.cap_kw = Decimal::new(4.0);
+    world.node("n000").pin = Some("use=Idle".into());
+    world.pod("miner-etc-n000").never_stops = true;
+    for _ in 0..5 {
+        assert_eq!(world.decision("starts").reason, Reason::PowerCap, "{:?}", world.shifts);
+        world.tick(1);
+    }
+    world.pod("miner-etc-n000").never_stops = false;
+    world.run(10, 1);
+    assert_eq!(world.uses()["starts"], Use::Mining);
+}
+
+/// A node full of jobs beside miners.
+fn busy_and_mining(miners: usize) -> World {
+    let mut world = World::mining(miners);
+    world.add_node("busy", BIG, Use::Hpc);
+    world.bind_job("runs", "busy", 8);
+    world
+}
+
+#[rstest]
+#[case::floor(
+    |world: &mut World| world.pool().hpc.nodes.min = NodeCount::Count(2),
+    Some(Use::Hpc), Reason::BelowFloor
+)]
+#[case::cap(
+    |world: &mut World| world.pool().power.cap_kw = Decimal::new(7.0),
+    Some(Use::Idle), Reason::PowerCap
+)]
+fn nodes_with_jobs_count_for_limits(
+    #[case] limit: fn(&mut World),
+    #[case] to: Option<Use>,
+    #[case] reason: Reason,
+) {
+    let mut world = busy_and_mining(2);
+    limit(&mut world);
+    assert_eq!(count(&world, to, reason), 1, "{:?}", told(&world));
+}

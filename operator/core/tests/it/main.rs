@@ -1,0 +1,13 @@
+//! What the core decides, seen from outside. One binary: it is linked once, which is what most of the
+//! time goes into when the tests are run for hundreds of mutants.
+
+mod allowances;
+mod choices;
+mod explain;
+mod gates;
+mod limits;
+mod money;
+mod properties;
+mod stories;
+mod support;
+mod values;
