@@ -21,6 +21,8 @@ use tokio::net::TcpListener;
 pub enum Answer {
     /// A number.
     Value(f64),
+    /// Times, in s since 1970, and values.
+    Series(Vec<(i64, f64)>),
     /// An error status.
     Status(u16),
     /// A document without the value.
@@ -87,6 +89,10 @@ async fn answer(State(answers): State<Answers>, Path(name): Path<String>) -> Res
     let answer = answers.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
     let (status, body) = match answer {
         Some(Answer::Value(value)) => (StatusCode::OK, format!("{{\"value\": {value}}}")),
+        Some(Answer::Series(points)) => {
+            let (times, values): (Vec<i64>, Vec<f64>) = points.into_iter().unzip();
+            (StatusCode::OK, serde_json::json!({"times": times, "values": values}).to_string())
+        }
         Some(Answer::Status(code)) => {
             (StatusCode::from_u16(code).unwrap_or(StatusCode::IM_A_TEAPOT), "secret".into())
         }

@@ -180,6 +180,51 @@ async fn a_signal_that_misbehaves_moves_nothing() {
     assert_eq!(scene.shifts().await.len(), ordered);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forecast_is_read_and_told_and_a_bad_one_says_what_is_wrong() {
+    let mut scene = Scene::mining(vec![NodeSpec::gpu("small", SMALL)]).await;
+    let begin = k8s_openapi::jiff::Timestamp::now().as_second() / 3600 * 3600;
+    let hours = (0..24).map(|hour| (begin + hour * 3600, 0.05)).collect();
+    scene.prices.set("ahead", 0.05);
+    scene.prices.answer("ahead-hours", Answer::Series(hours));
+    let forecast = |values: &str| {
+        let (url, hours) = (scene.prices.url("ahead"), scene.prices.url("ahead-hours"));
+        format!(
+            "
+            apiVersion: switchyard.dev/v1alpha1
+            kind: ProfitabilitySignal
+            metadata: {{name: ahead-{values}}}
+            spec:
+              unit: USDPerKWh
+              interval: 1s
+              sources: [{{name: web, http: {{url: '{url}', jsonPath: $.value}}}}]
+              forecast: {{http: {{url: '{hours}', timesPath: '$.times[*]', valuesPath: '$.{values}[*]'}}}}
+            "
+        )
+    };
+    let (good, bad) = (forecast("values"), forecast("prices"));
+    scene.create::<ProfitabilitySignal>(&good).await;
+    scene.create::<ProfitabilitySignal>(&bad).await;
+    let told = scene
+        .until("both forecasts are told", |cluster| {
+            let signals = Api::<ProfitabilitySignal>::all(cluster.client.clone());
+            async move {
+                let mut told = Vec::new();
+                for name in ["ahead-values", "ahead-prices"] {
+                    let status = signals.get(name).await?.status.unwrap_or_default();
+                    told.push(anyhow::Context::context(status.forecast, "nothing is told")?);
+                }
+                Ok(told)
+            }
+        })
+        .await;
+    assert_eq!(told[0].reason.to_string(), "SourceRead");
+    assert_eq!(told[0].until.map(|until| until.as_second()), Some(begin + 24 * 3600));
+    assert_eq!(told[1].until, None);
+    let message = told[1].message.clone().unwrap_or_default();
+    assert!(message.contains("24 times and 0 values") && message.contains("valuesPath"), "{message}");
+}
+
 /// Waits until a signal's source has a reason, and returns the message of its condition.
 async fn until_source(scene: &mut Scene, name: &str, reason: &'static str) -> String {
     let name = name.to_owned();

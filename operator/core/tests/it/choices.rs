@@ -72,7 +72,7 @@ fn a_better_profile_gains_what_it_pays_more() {
     world.pool().mining.profiles.push(other.clone());
     world.signal("other", Measure::HashIncome, 1.5e-6 * support::INCOME);
     let candidate = world.decision("mines").candidate.unwrap();
-    assert_eq!((candidate.reason, candidate.profile), (Reason::BetterProfile, Some(other)));
+    assert_eq!((candidate.reason, candidate.profile), (Reason::BetterProfile, Some(other.into())));
     // 4.00 USD/h half as much again, for the same power.
     assert!((candidate.gain.unwrap().number() - 2.0).abs() < 1e-9, "{:?}", candidate.gain);
 }

@@ -4,6 +4,7 @@
 mod allowances;
 mod choices;
 mod explain;
+mod forecasts;
 mod gates;
 mod limits;
 mod money;
