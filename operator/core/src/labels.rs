@@ -1,6 +1,7 @@
 //! Labels, and the strings that thousands of objects repeat, kept once.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, HashSet},
     hash::Hash,
     sync::Arc,
@@ -10,7 +11,7 @@ use std::{
 /// they are searched where they were searched a moment ago, and take memory once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Labels {
-    /// In their order.
+    /// In the order of [`by_length`].
     keys: Arc<[Arc<str>]>,
     /// In the order of the keys.
     values: Arc<[Arc<str>]>,
@@ -19,14 +20,19 @@ pub struct Labels {
 impl Labels {
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&str> {
-        let found = self.keys.binary_search_by(|known| (**known).cmp(key)).ok()?;
+        let found = self.keys.binary_search_by(|known| by_length(known, key)).ok()?;
         self.values.get(found).map(|value| &**value)
     }
 }
 
+/// Most keys differ in length, which is found out without looking at the texts.
+fn by_length(one: &str, other: &str) -> Ordering {
+    one.len().cmp(&other.len()).then_with(|| one.cmp(other))
+}
+
 impl From<BTreeMap<String, String>> for Labels {
     fn from(labels: BTreeMap<String, String>) -> Self {
-        Strings::default().labels(labels)
+        Strings::default().labels(&labels)
     }
 }
 
@@ -44,9 +50,11 @@ impl Strings {
     }
 
     /// Labels of such copies.
-    pub fn labels(&mut self, labels: BTreeMap<String, String>) -> Labels {
-        let keys: Vec<_> = labels.keys().map(|key| self.text(key)).collect();
-        let values = labels.values().map(|value| self.text(value)).collect();
+    pub fn labels(&mut self, labels: &BTreeMap<String, String>) -> Labels {
+        let mut labels: Vec<_> = labels.iter().collect();
+        labels.sort_unstable_by(|(one, _), (other, _)| by_length(one, other));
+        let keys: Vec<_> = labels.iter().map(|(key, _)| self.text(key)).collect();
+        let values = labels.iter().map(|(_, value)| self.text(value)).collect();
         Labels { keys: self.keys.of(&keys), values }
     }
 }
@@ -90,7 +98,7 @@ mod tests {
     use super::*;
 
     fn labels(strings: &mut Strings, all: &[(&str, &str)]) -> Labels {
-        strings.labels(all.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect())
+        strings.labels(&all.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect())
     }
 
     #[test]

@@ -117,17 +117,21 @@ impl<'a, 's> Market<'a, 's> {
     pub(crate) fn place(&mut self, index: usize, gang: &Gang<'a>) -> Verdict {
         let before = self.lodgings.len();
         self.works.insert(index, gang.work);
-        let mut asker = None;
+        let (mut asker, mut from) = (None, Tier::Open);
         for (pod, alike) in gang.pods.iter().copied().zip(alike(&gang.pods)) {
             if !alike {
-                asker = self.admissions.asker(pod);
+                (asker, from) = (self.admissions.asker(pod), Tier::Open);
             }
             let placed = asker
                 .ok_or(Reason::FitsNowhere)
-                .and_then(|asker| self.place_pod(index, pod, asker));
-            if let Err(reason) = placed {
-                self.go_back_to(before);
-                return Verdict::of(reason);
+                .and_then(|asker| self.place_pod(index, pod, (asker, from)));
+            match placed {
+                // What one opened may have room for the next.
+                Ok(tier) => from = tier.min(Tier::Opened),
+                Err(reason) => {
+                    self.go_back_to(before);
+                    return Verdict::of(reason);
+                }
             }
         }
         let farthest =
@@ -155,9 +159,15 @@ impl<'a, 's> Market<'a, 's> {
         }
     }
 
-    fn place_pod(&mut self, gang: usize, pod: &'s PodFacts, asker: usize) -> Result<(), Reason> {
+    /// Houses a pod, and says in a room of which tier; not in one that is better than `from`.
+    fn place_pod(
+        &mut self,
+        gang: usize,
+        pod: &'s PodFacts,
+        (asker, from): (usize, Tier),
+    ) -> Result<Tier, Reason> {
         let found = self.rooms.find(
-            &pod.requests,
+            (from, &pod.requests),
             |kind| self.admissions.admits(kind.list, asker),
             |tier, kind| self.may_lodge(tier, kind, pod),
         );
@@ -168,8 +178,9 @@ impl<'a, 's> Market<'a, 's> {
         if placement.tier == Tier::Fresh {
             self.take(placement.id);
         }
+        let tier = placement.tier;
         self.lodgings.push(Lodging { gang, placement, revenue, gpus });
-        Ok(())
+        Ok(tier)
     }
 
     /// What a pod pays on a node of the kind, if such a node may be opened for it and the pod pays
@@ -355,10 +366,10 @@ fn opening(from: Use) -> Move {
     Move { from, to: Use::Hpc, cause: Cause::Demand }
 }
 
-/// For each pod, whether it is particular about nodes in just the same way as the one before.
+/// For each pod, whether it asks of nodes just what the one before does.
 fn alike<'p>(pods: &'p [&PodFacts]) -> impl Iterator<Item = bool> + 'p {
     let pairs = pods.windows(2).map(|pair| match pair {
-        [one, other] => one.constraints == other.constraints,
+        [one, other] => one.requests == other.requests && one.constraints == other.constraints,
         _ => false,
     });
     std::iter::once(false).chain(pairs)

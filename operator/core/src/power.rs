@@ -194,8 +194,7 @@ fn best_use(
             trusted: true,
             payback: None,
         };
-        let may_idle =
-            node.node_use == Use::Mining && gate::open(request, survey.snapshot.now);
+        let may_idle = node.node_use == Use::Mining && gate::open(request, survey.snapshot.now);
         let label = node.facts.marks.profile.as_deref();
         let kind = (node.class, node.gpus, node.node_use, label, may_idle);
         let kind = *kinds.entry(kind).or_insert_with(|| {

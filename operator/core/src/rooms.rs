@@ -143,15 +143,16 @@ impl<'s> Rooms<'s> {
     }
 
     /// The best room for a pod of those whose kind `judge` lets it have, and what that said. `judge`
-    /// is asked in order; if it refuses all: the first refusal.
+    /// is asked in order; if it refuses all: the first refusal. It is known that none is better than
+    /// those of the tier `from`.
     pub(crate) fn find<T>(
         &self,
-        requests: &Resources,
+        (from, requests): (Tier, &Resources),
         admitted: impl Fn(&Kind) -> bool,
         judge: impl Fn(Tier, &Kind) -> Result<T, Reason>,
     ) -> Result<(usize, T), Option<Reason>> {
         let mut obstacle = None;
-        for tier in TIERS {
+        for tier in TIERS.into_iter().filter(|tier| *tier >= from) {
             let holds = |(_, room): &Rank| self.holds(*room, tier, requests);
             let mut firsts = self.firsts(tier, requests, &admitted);
             while let Some(best) = firsts.iter().position_min_by_key(|first| first.rank) {

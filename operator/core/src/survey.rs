@@ -211,7 +211,7 @@ pub fn survey(snapshot: &Snapshot) -> Survey<'_> {
     let mut pools: Vec<_> =
         snapshot.pools.iter().map(|facts| empty_view(facts, snapshot)).collect();
     let mut strays = Vec::new();
-    let shifts = shifts_by_node(snapshot);
+    let shifts = Running::of_nodes(snapshot);
 
     for (node, lodgers) in snapshot.nodes.iter().zip(lodgers) {
         match selectors.selecting(node).as_slice() {
@@ -224,7 +224,7 @@ pub fn survey(snapshot: &Snapshot) -> Survey<'_> {
                 if node.labels.get(keys::CONTROL_PLANE).is_some() {
                     pool.refused.entry(Reason::ControlPlane).or_default().push(node);
                 } else {
-                    let shift = shifts.get(&(&*node.name, &*node.uid)).copied();
+                    let shift = shifts.of(node);
                     let mut view = node_view(node, &pool.classes, pool.facts, lodgers, shift);
                     view.pin = view.pin.filter(|pin| pin.holds(snapshot.now));
                     pool.nodes.push(view);
@@ -274,12 +274,14 @@ impl<'a> Selectors<'a> {
     /// The pools that select a node.
     fn selecting(&self, node: &NodeFacts) -> SmallVec<[usize; 2]> {
         let labelled = self.by_label.iter().flat_map(|(key, pools)| {
-            let found = node.labels.get(*key);
+            let found = node.labels.get(key);
             let pools = pools.iter().filter(move |(value, _)| found == Some(*value));
             pools.map(|(_, index)| *index)
         });
         let selects = |index: &usize| {
-            self.pools.get(*index).is_some_and(|pool| pool.selector.matches(|key| node.labels.get(key)))
+            self.pools
+                .get(*index)
+                .is_some_and(|pool| pool.selector.matches(|key| node.labels.get(key)))
         };
         let mut selecting: SmallVec<[usize; 2]> =
             labelled.chain(self.without.iter().copied()).filter(selects).collect();
@@ -298,7 +300,7 @@ fn empty_view<'a>(facts: &'a PoolFacts, snapshot: &'a Snapshot) -> PoolView<'a> 
         facts,
         prices,
         classes: ClassEconomics::of_pool(&facts.spec, prices, snapshot),
-        nodes: Vec::new(),
+        nodes: Vec::with_capacity(size(facts.believed_size)),
         refused: BTreeMap::new(),
         overlaps: BTreeSet::new(),
         intolerant: BTreeSet::new(),
@@ -434,22 +436,32 @@ impl<'a> House<'a> {
     }
 }
 
-/// The running shift of each node, by name and UID.
-fn shifts_by_node(snapshot: &Snapshot) -> HashMap<(&str, &str), &ShiftFacts> {
-    let mut by_node = HashMap::new();
-    for shift in &snapshot.shifts {
-        let ended: BTreeSet<&str> = shift
-            .status
-            .nodes
-            .iter()
-            .filter(|node| node.phase.is_final())
-            .map(|node| node.name.as_str())
-            .collect();
-        for node in shift.spec.nodes.iter().filter(|node| !ended.contains(node.name.as_str())) {
-            by_node.entry((node.name.as_str(), node.uid.as_str())).or_insert(shift);
+/// The running shifts: of each node, by its name, its UID and the shift.
+struct Running<'a>(HashMap<&'a str, Vec<(&'a str, &'a ShiftFacts)>, FixedState>);
+
+impl<'a> Running<'a> {
+    fn of_nodes(snapshot: &'a Snapshot) -> Self {
+        let mut by_name: HashMap<_, Vec<_>, _> = HashMap::default();
+        for shift in &snapshot.shifts {
+            let ended: BTreeSet<&str> = shift
+                .status
+                .nodes
+                .iter()
+                .filter(|node| node.phase.is_final())
+                .map(|node| node.name.as_str())
+                .collect();
+            for node in shift.spec.nodes.iter().filter(|node| !ended.contains(node.name.as_str())) {
+                by_name.entry(node.name.as_str()).or_default().push((node.uid.as_str(), shift));
+            }
         }
+        Self(by_name)
     }
-    by_node
+
+    /// The shift of a node; of several the first.
+    fn of(&self, node: &NodeFacts) -> Option<&'a ShiftFacts> {
+        let by_uid = self.0.get(&*node.name)?;
+        by_uid.iter().find(|(uid, _)| *uid == &*node.uid).map(|(_, shift)| *shift)
+    }
 }
 
 fn node_view<'a>(

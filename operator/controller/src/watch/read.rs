@@ -37,7 +37,7 @@ fn shared(text: &str) -> Arc<str> {
     strings().text(text)
 }
 
-fn shared_labels(labels: BTreeMap<String, String>) -> Labels {
+fn shared_labels(labels: &BTreeMap<String, String>) -> Labels {
     strings().labels(labels)
 }
 
@@ -70,7 +70,7 @@ pub fn node(node: Node) -> Option<NodeRecord> {
         ready: is_ready(&status),
         allocatable: resources(&status.allocatable.unwrap_or_default()),
         empty_since: None,
-        labels: shared_labels(labels),
+        labels: shared_labels(&labels),
         taints: taints.into(),
     };
     let ours = keys::NODE_ANNOTATIONS.into_iter();
@@ -141,7 +141,7 @@ pub fn pod(pod: Pod) -> Option<PodFacts> {
         namespace,
         name: name.as_str().into(),
         uid: uid.as_str().into(),
-        labels: shared_labels(pod.metadata.labels.unwrap_or_default()),
+        labels: shared_labels(&pod.metadata.labels.unwrap_or_default()),
         node: spec.node_name.as_deref().map(shared),
         running: phase == "Running",
         terminating,

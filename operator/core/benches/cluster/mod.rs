@@ -14,8 +14,8 @@ use switchyard_api::{
 use switchyard_core::{
     quantity::{Measure, UsdPerGpuHour},
     snapshot::{
-        Barrier, Constraints, DaemonSetFacts, Labels, Marks, NodeFacts, PodFacts, PoolFacts, ProfileFacts,
-        Reading, Resources, ShiftFacts, Snapshot, Strings, Work,
+        Barrier, Constraints, DaemonSetFacts, Labels, Marks, NodeFacts, PodFacts, PoolFacts,
+        ProfileFacts, Reading, Resources, ShiftFacts, Snapshot, Strings, Work,
     },
 };
 
@@ -46,7 +46,7 @@ fn shared(text: &str) -> Arc<str> {
     strings().text(text)
 }
 
-fn shared_labels(labels: BTreeMap<String, String>) -> Labels {
+fn shared_labels(labels: &BTreeMap<String, String>) -> Labels {
     strings().labels(labels)
 }
 
@@ -77,7 +77,7 @@ pub fn snapshot(nodes: usize, gangs: usize) -> Snapshot {
     pods.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
     Snapshot {
         now,
-        pools: (0..POOLS).map(pool).collect(),
+        pools: (0..POOLS).map(|index| pool(index, nodes.len() / POOLS)).collect(),
         profiles: profiles(),
         signals: signals(),
         nodes,
@@ -88,7 +88,7 @@ pub fn snapshot(nodes: usize, gangs: usize) -> Snapshot {
     }
 }
 
-fn pool(index: usize) -> PoolFacts {
+fn pool(index: usize, nodes: usize) -> PoolFacts {
     let classes = CLASSES.iter().map(|(model, memory, network, hpc, _, _)| {
         format!(
             "{{model: {model}, memoryGiB: {memory}, networkGbps: {network}, \
@@ -123,7 +123,7 @@ fn pool(index: usize) -> PoolFacts {
         learned: Vec::new(),
         breaker: BreakerStatus::default(),
         reset_breaker: None,
-        believed_size: 0,
+        believed_size: nodes.try_into().unwrap(),
         confirmed_size: None,
     }
 }
@@ -204,7 +204,7 @@ fn node(index: usize, now: Timestamp) -> NodeFacts {
     NodeFacts {
         uid: format!("uid-{name}").into(),
         name: shared(&name),
-        labels: shared_labels(labels),
+        labels: shared_labels(&labels),
         taints: marks.taint.map(Barrier::taint).into_iter().collect(),
         marks,
         pin: None,
@@ -319,7 +319,7 @@ fn pod(
         namespace: shared(namespace),
         name: name.into(),
         uid: format!("uid-{name}").into(),
-        labels: shared_labels(BTreeMap::from([("app".to_owned(), name.to_owned())])),
+        labels: shared_labels(&BTreeMap::from([("app".to_owned(), name.to_owned())])),
         node: None,
         running: false,
         terminating: false,

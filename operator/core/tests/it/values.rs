@@ -82,7 +82,8 @@ fn with_second(times: f64) -> World {
 #[case::it_pays_less(0.5, 1)]
 #[case::of_equals_the_first(1.0, 1)]
 fn the_best_profile_is_the_one_that_pays_most(#[case] times: f64, #[case] wanted: usize) {
-    let best = asked(&with_second(times), |class| (*class.best_profile(8).unwrap().0.profile).clone());
+    let best =
+        asked(&with_second(times), |class| (*class.best_profile(8).unwrap().0.profile).clone());
     assert_eq!(best, [etc(), second()][wanted - 1]);
 }
 

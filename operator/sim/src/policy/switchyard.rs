@@ -16,8 +16,8 @@ use switchyard_core::{
     plan,
     quantity::{Measure, UsdPerGpuHour},
     snapshot::{
-        Barrier, Constraints, Labels, Marks, NodeFacts, PodFacts, PoolFacts, ProfileFacts,
-        Reading, Resources, ShiftFacts, Snapshot, Work,
+        Barrier, Constraints, Labels, Marks, NodeFacts, PodFacts, PoolFacts, ProfileFacts, Reading,
+        Resources, ShiftFacts, Snapshot, Work,
     },
     survey, upkeep,
 };
