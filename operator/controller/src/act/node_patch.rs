@@ -22,7 +22,7 @@ use crate::watch::read::NodeRecord;
 pub fn operations(found: &NodeRecord, write: &NodeWrite) -> Vec<Value> {
     let labels =
         members("/metadata/labels", &keys::NODE_LABELS, &wanted_labels(&write.marks), |key| {
-            found.facts.labels.get(key).map(String::as_str)
+            found.facts.labels.get(key)
         });
     let wanted = wanted_annotations(&write.marks);
     let annotations = members("/metadata/annotations", &keys::NODE_ANNOTATIONS, &wanted, |key| {

@@ -92,7 +92,7 @@ fn pool_facts(pool: &GPUPool) -> Option<PoolFacts> {
 fn nodes(caches: &Caches, pools: &[PoolFacts], memory: &Memory) -> Vec<NodeFacts> {
     caches.nodes.collect(|_, record| {
         let node = &record.facts;
-        let ours = || pools.iter().any(|pool| pool.selector.matches(&node.labels));
+        let ours = || pools.iter().any(|pool| pool.selector.matches(|key| node.labels.get(key)));
         (node.marks.any() || ours()).then(|| NodeFacts {
             empty_since: memory.empty_since.get(&node.uid).copied(),
             ..node.clone()
