@@ -384,10 +384,10 @@ impl<'a, 's> Scene<'a, 's> {
         let reason = match way.node_use {
             Use::Hpc if present.node_use == Use::Hpc => Reason::WarmStandby,
             Use::Hpc => Reason::BelowFloor,
-            Use::Mining if best.node_use != Use::Mining && !tight.hpc => Reason::BelowFloor,
-            Use::Mining | Use::Idle if best.node_use == Use::Mining && tight.watts => {
-                Reason::PowerCap
-            }
+            // A profile that pays less is mined for its watts alone.
+            Use::Mining if best.node_use == Use::Mining => Reason::PowerCap,
+            Use::Mining if !tight.hpc => Reason::BelowFloor,
+            Use::Idle if best.node_use == Use::Mining && tight.watts => Reason::PowerCap,
             Use::Mining | Use::Idle => Reason::AboveCeiling,
         };
         if way == present {

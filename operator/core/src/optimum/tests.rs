@@ -1,5 +1,7 @@
+use std::fmt::Debug;
+
 use super::{solver::Point, *};
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::TestRunner};
 use rstest::rstest;
 
 /// A few hundred branches suffice.
@@ -102,11 +104,20 @@ fn brute_force(problem: &Problem) -> f64 {
     best
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 100 * ProptestConfig::default().cases, failure_persistence: None, ..ProptestConfig::default() })]
+/// `PROPTEST_CASES` says how many worlds are tried elsewhere; problems are small, so many more are.
+fn of_many<P: Debug>(
+    problems: impl Strategy<Value = P>,
+    holds: impl Fn(P) -> Result<(), TestCaseError>,
+) {
+    let usual = ProptestConfig::default();
+    let cases = 40 * usual.cases;
+    let mut runner = TestRunner::new(ProptestConfig { cases, failure_persistence: None, ..usual });
+    runner.run(&problems, holds).unwrap_or_else(|failure| panic!("{failure}"));
+}
 
-    #[test]
-    fn no_split_is_better(problem in problem()) {
+#[test]
+fn no_split_is_better() {
+    of_many(problem(), |problem| {
         let split = best(&problem, EFFORT);
         let solver = Solver::new(&problem);
         let value = solver.value(&point(&split));
@@ -114,7 +125,8 @@ proptest! {
         prop_assert!(solver.used(&point(&split))[0] <= solver.axes[0].max);
         prop_assert_eq!(split.gap, UsdPerHour::ZERO);
         prop_assert!((value - wanted).abs() < 1e-6, "{} instead of {}", value, wanted);
-    }
+        Ok(())
+    });
 }
 
 /// Classes of up to a thousand nodes with one limit: on those in HPC, on those that mine, or on watts.
@@ -140,30 +152,34 @@ fn room_for_all() -> impl Strategy<Value = Problem> {
     })
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 20 * ProptestConfig::default().cases, failure_persistence: None, ..ProptestConfig::default() })]
-
-    /// However little effort there was: the best split is worth no more than a gap says.
-    #[test]
-    fn a_gap_is_honest(problem in problem(), effort in 1..4_usize) {
+/// However little effort there was: the best split is worth no more than a gap says.
+#[test]
+fn a_gap_is_honest() {
+    of_many((problem(), 1..4_usize), |(problem, effort)| {
         let split = best(&problem, effort);
         let most = Solver::new(&problem).value(&point(&split)) + split.gap.number();
         let wanted = brute_force(&problem);
         prop_assert!(most >= wanted - 1e-6, "at most {} instead of {}", most, wanted);
-    }
+        Ok(())
+    });
+}
 
-    /// A price for what is limited settles all but a few of thousands of nodes.
-    #[test]
-    fn one_limit_is_nearly_kept_at_once(problem in one_limit()) {
+/// A price for what is limited settles all but a few of thousands of nodes.
+#[test]
+fn one_limit_is_nearly_kept_at_once() {
+    of_many(one_limit(), |problem| {
         let split = best(&problem, 1);
         let options = problem.classes.iter().flat_map(|class| &class.options);
         let node = options.map(|option| option.value.number().abs()).fold(10.0, f64::max);
         prop_assert!(split.gap.number() <= 2.0 * node, "{} USD/h to win", split.gap);
-    }
+        Ok(())
+    });
+}
 
-    /// What nothing limits is housed if it is worth more than its nodes would be otherwise.
-    #[test]
-    fn without_limits_each_lot_is_judged_by_itself(problem in room_for_all()) {
+/// What nothing limits is housed if it is worth more than its nodes would be otherwise.
+#[test]
+fn without_limits_each_lot_is_judged_by_itself() {
+    of_many(room_for_all(), |problem| {
         let split = best(&problem, 1);
         let worth = |class: usize| {
             let options = problem.classes[class].options.iter();
@@ -175,7 +191,24 @@ proptest! {
             prop_assert_eq!(*housed, lot.value.number() > displaced);
         }
         prop_assert_eq!(split.gap, UsdPerHour::ZERO);
-    }
+        Ok(())
+    });
+}
+
+/// Two lots that want the same node, beside fifty that have just enough in another class.
+#[rstest]
+fn work_that_finds_no_room_leaves_other_work_where_it_is(#[values(0, 1)] crowded: usize) {
+    let idle = Outlet { node_use: Use::Idle, value: usd(0.0), watts: 0 };
+    let class = |nodes| Class { nodes, options: vec![idle] };
+    let lot = |class, value| Lot { nodes: vec![(class, 1)], value: usd(value), watts: 0 };
+    let mut classes = vec![class(50), class(50)];
+    classes[crowded].nodes = 1;
+    let mut lots = vec![lot(crowded, 5.0), lot(crowded, 6.0)];
+    lots.extend((0..50).map(|_| lot(1 - crowded, 1.0)));
+    let (hpc, mining) = (Limits::NONE, Limits::NONE);
+    let split = best(&Problem { classes, lots, hpc, mining, watts: None }, 1);
+    assert_eq!(split.lots[..2], [false, true]);
+    assert!(split.lots[2..].iter().all(|housed| *housed));
 }
 
 /// Ten lots of which only half of the watts can be had: there are a thousand ways to choose, and what

@@ -4,9 +4,9 @@
 
 use jiff::SignedDuration;
 use rstest::rstest;
-use switchyard_api::{Cause, Decimal, NodeCount, Reason, Use};
+use switchyard_api::{Cause, Decimal, NodeCount, ProfileRef, Reason, Use};
 
-use crate::support::{BIG, World};
+use crate::support::{self, BIG, World};
 
 /// For each node where it should go, if anywhere, and why.
 fn told(world: &World) -> Vec<(Option<Use>, Reason)> {
@@ -265,4 +265,70 @@ fn nodes_with_jobs_count_for_limits(
     let mut world = busy_and_mining(2);
     limit(&mut world);
     assert_eq!(count(&world, to, reason), 1, "{:?}", told(&world));
+}
+
+#[test]
+fn a_node_that_cannot_be_reached_counts_as_what_it_may_draw() {
+    let mut world = World::mining(1);
+    world.add_node("silent", BIG, Use::Idle);
+    world.node("silent").ready = false;
+    world.pool().power.cap_kw = Decimal::new(4.0);
+    assert_eq!(told(&world)[0], (Some(Use::Idle), Reason::PowerCap));
+}
+
+#[test]
+fn an_open_node_counts_as_full_once_work_is_on_its_way_to_it() {
+    let mut world = World::mining(1);
+    world.add_node("serves", BIG, Use::Hpc);
+    world.pool().power.cap_kw = Decimal::new(5.0);
+    world.add_job("next", 8);
+    assert_eq!(told(&world)[0], (Some(Use::Idle), Reason::PowerCap));
+}
+
+#[test]
+fn a_cap_that_does_not_bind_is_not_blamed() {
+    let mut world = World::mining(4);
+    world.pool().mining.nodes.max = NodeCount::Count(3);
+    world.pool().power.cap_kw = Decimal::new(20.0);
+    assert_eq!(count(&world, Some(Use::Idle), Reason::AboveCeiling), 1, "{:?}", told(&world));
+}
+
+/// Another profile pays more, but draws more than the cap allows.
+#[test]
+fn a_node_keeps_the_frugal_profile_that_fits_under_the_cap() {
+    let mut world = World::mining(1);
+    let hungry = ProfileRef { namespace: "mining".into(), name: "hungry".into() };
+    let mut profile = support::profile_yaml();
+    profile.hardware[0].hashrate = serde_yaml::from_str("200M").unwrap();
+    profile.hardware[0].watts = 500;
+    world.profiles.insert(hungry.clone(), profile);
+    world.pool().mining.profiles.push(hungry);
+    assert_eq!(told(&world), [(Some(Use::Mining), Reason::BetterProfile)]);
+    world.pool().power.cap_kw = Decimal::new(4.0);
+    assert_eq!(told(&world), [(None, Reason::PowerCap)]);
+}
+
+/// A miner of another model earns less, so it would be the cheaper one to keep open.
+#[rstest]
+#[case::a_little_less("118M", (None, Reason::BestUse), (None, Reason::WarmStandby))]
+#[case::much_less("60M", (Some(Use::Hpc), Reason::BelowFloor), (Some(Use::Mining), Reason::WarmStandby))]
+fn for_a_little_more_no_node_takes_the_place_of_another(
+    #[case] hashrate: &str,
+    #[case] mines: (Option<Use>, Reason),
+    #[case] serves: (Option<Use>, Reason),
+) {
+    let mut world = World::mining(0);
+    let mut class = world.pool().classes[0].clone();
+    class.model = "ALIKE".into();
+    world.pool().classes.push(class);
+    let mut profile = support::profile_yaml();
+    let mut hardware = profile.hardware[0].clone();
+    hardware.model = "ALIKE".into();
+    hardware.hashrate = serde_yaml::from_str(hashrate).unwrap();
+    profile.hardware.push(hardware);
+    world.profiles.insert(support::etc(), profile);
+    world.add_node("mines", "ALIKE", Use::Mining);
+    world.add_node("serves", BIG, Use::Hpc);
+    world.pool().hpc.nodes.min = NodeCount::Count(1);
+    assert_eq!(told(&world), [mines, serves]);
 }

@@ -34,7 +34,7 @@ const PROPERTIES: [(&str, &str); 4] = [
 const PROFILE: [&str; 2] =
     ["profile.dev.package.switchyard-core.opt-level=1", "profile.dev.debug=0"];
 /// Seconds for the tests of a mutant, which take two or three: the rest never ends.
-const TIMEOUT: &str = "30";
+const TIMEOUT: &str = "20";
 
 pub fn run(files: Vec<String>) -> Result<()> {
     let mut tool = PathBuf::new();
