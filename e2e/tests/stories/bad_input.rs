@@ -222,7 +222,10 @@ async fn a_forecast_is_read_and_told_and_a_bad_one_says_what_is_wrong() {
     assert_eq!(told[0].until.map(|until| until.as_second()), Some(begin + 24 * 3600));
     assert_eq!(told[1].until, None);
     let message = told[1].message.clone().unwrap_or_default();
-    assert!(message.contains("24 times and 0 values") && message.contains("valuesPath"), "{message}");
+    assert!(
+        message.contains("24 times and 0 values") && message.contains("valuesPath"),
+        "{message}"
+    );
 }
 
 /// Waits until a signal's source has a reason, and returns the message of its condition.
