@@ -219,7 +219,7 @@ async fn a_forecast_is_read_and_told_and_a_bad_one_says_what_is_wrong() {
         })
         .await;
     assert_eq!(told[0].reason.to_string(), "SourceRead");
-    assert_eq!(told[0].until.map(|until| until.as_second()), Some(begin + 24 * 3600));
+    assert_eq!(told[0].until.map(k8s_openapi::jiff::Timestamp::as_second), Some(begin + 24 * 3600));
     assert_eq!(told[1].until, None);
     let message = told[1].message.clone().unwrap_or_default();
     assert!(
