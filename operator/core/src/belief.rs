@@ -106,6 +106,6 @@ mod tests {
         let forecast = Forecast::new([(at(0), 1.0)], at(1000)).unwrap();
         let mut record = Record::default();
         (0..40).for_each(|day| record.look(&forecast, 1.0, at(24 * day)));
-        assert_eq!(record.tests, 0.0);
+        assert!(record.tests < 1.0, "{record:?}");
     }
 }

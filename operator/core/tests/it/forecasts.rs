@@ -1,5 +1,7 @@
 //! What a published forecast of the power price changes, and what it must not.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
