@@ -133,6 +133,18 @@ impl Experience {
         measured.copied().unwrap_or_else(|| usual_switch(from, to))
     }
 
+    /// What a switch of a node costs: for as long as it takes, what the node would be paid for mining,
+    /// its power not deducted, because it draws power all the same.
+    pub fn switch_cost(
+        &self,
+        pool: &str,
+        class: &ClassEconomics,
+        gpus: u32,
+        (from, to): (Use, Use),
+    ) -> Usd {
+        class.best_income(gpus).unwrap_or_default().over(self.switch_takes(pool, from, to))
+    }
+
     /// How long a job of a namespace is expected to run.
     pub fn expected_run(&self, namespace: &str) -> SignedDuration {
         self.runs.get(namespace).copied().unwrap_or_default().expected()

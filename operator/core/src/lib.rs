@@ -26,6 +26,7 @@ mod labels;
 mod limits;
 mod market;
 pub mod optimum;
+pub mod outlook;
 pub mod people;
 pub mod phase;
 pub mod plan;

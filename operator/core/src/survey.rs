@@ -15,7 +15,7 @@ use crate::{
     breaker,
     calendar::Calendar,
     economics::{ClassEconomics, Prices},
-    forecast::Outlook,
+    outlook::Outlook,
     people::{Hold, Pin, PinError},
     quantity::{UsdPerGpuHour, UsdPerHour},
     snapshot::{Barrier, NodeFacts, PodFacts, PoolFacts, Resources, ShiftFacts, Snapshot},

@@ -18,7 +18,7 @@ use switchyard_api::Use;
 use crate::{
     economics::ClassEconomics,
     experience::{Experience, Rest},
-    forecast::Timing,
+    outlook::Timing,
     quantity::{Usd, UsdPerHour},
     survey::{NodeView, PoolView, Survey},
 };
@@ -117,20 +117,8 @@ fn there_and_back(
     gpus: u32,
     (from, to): (Use, Use),
 ) -> Usd {
-    let cost = |uses| cost(experience, &pool.facts.name, class, gpus, uses);
+    let cost = |uses| experience.switch_cost(&pool.facts.name, class, gpus, uses);
     cost((from, to)) + cost((to, from))
-}
-
-/// What a switch costs: for as long as it takes, what the node would be paid for mining, its power not
-/// deducted, because it draws power all the same.
-pub(crate) fn cost(
-    experience: &Experience,
-    pool: &str,
-    class: &ClassEconomics,
-    gpus: u32,
-    (from, to): (Use, Use),
-) -> Usd {
-    class.best_income(gpus).unwrap_or_default().over(experience.switch_takes(pool, from, to))
 }
 
 fn patience(pool: &PoolView<'_>) -> f64 {
