@@ -153,12 +153,17 @@ pub struct Row {
     pub usd_net: f64,
     /// What nobody can earn more than, USD ([`bound`]).
     pub usd_bound: f64,
+    /// What nobody can earn more than who lets no customer wait, USD ([`bound::prompt`]).
+    pub usd_prompt_bound: f64,
     /// What the best fixed split earned, USD; none where it was not asked for.
     pub usd_static: Option<f64>,
     /// Its share of the bound.
     pub of_bound: f64,
     /// How much of the way from the best fixed split to the bound it goes; none where there is no way.
     pub gap_over_static: Option<f64>,
+    /// How much of the way from the best fixed split to the bound is open to those who let no customer
+    /// wait; none where there is no way.
+    pub gap_open_to_prompt: Option<f64>,
     /// How much of the way from the best baseline to the bound it goes.
     pub gap_over_best_baseline: Option<f64>,
     /// Its share of what tuned thresholds reach: 1 for as much, less for less, also where that is a loss.
@@ -186,6 +191,8 @@ pub struct Row {
 pub struct Replay {
     /// What nobody can earn more than, USD.
     pub usd_bound: f64,
+    /// What nobody can earn more than who lets no customer wait, USD.
+    pub usd_prompt_bound: f64,
     /// How each policy did, in the order asked for.
     pub runs: Vec<Run>,
 }
@@ -206,6 +213,7 @@ impl Replay {
     pub fn run(site: &Site, policies: &[Named], say: impl Fn(&str)) -> Self {
         say("bound");
         let usd_bound = bound::clairvoyant(site, bound::Effort::default()).usd;
+        let usd_prompt_bound = bound::prompt(site).min(usd_bound);
         let foreseen = site.power_forecast.is_some();
         let policies = policies.iter().filter(|policy| foreseen || !policy.is_study());
         let runs = policies.map(|policy| {
@@ -214,7 +222,7 @@ impl Replay {
             let (outcome, timeline) = engine::record(site, &mut *policy.policy(site));
             Run { policy: *policy, outcome, timeline }
         });
-        Self { usd_bound, runs: runs.collect() }
+        Self { usd_bound, usd_prompt_bound, runs: runs.collect() }
     }
 
     /// The lines of the comparison.
@@ -235,19 +243,22 @@ impl Replay {
             .filter(|run| run.policy.is_baseline())
             .map(|run| run.outcome.usd_net)
             .reduce(f64::max);
-        let captured = |from: f64| {
+        let way_of = |usd: f64, from: f64| {
             let way = self.usd_bound - from;
-            (way > 0.0).then(|| (net - from) / way)
+            (way > 0.0).then(|| (usd - from) / way)
         };
+        let captured = |from| way_of(net, from);
         Row {
             site: outcome.site.clone(),
             placement: outcome.placement.clone(),
             policy: outcome.policy.clone(),
             usd_net: net,
             usd_bound: self.usd_bound,
+            usd_prompt_bound: self.usd_prompt_bound,
             usd_static,
             of_bound: net / self.usd_bound,
             gap_over_static: usd_static.and_then(captured),
+            gap_open_to_prompt: usd_static.and_then(|from| way_of(self.usd_prompt_bound, from)),
             gap_over_best_baseline: best_baseline.and_then(captured),
             of_causal_ceiling: of(Named::CausalCeiling).map(|ceiling| share_of(net, ceiling)),
             regret_usd_per_node_day: (self.usd_bound - net) / (outcome.nodes as f64 * outcome.days),
@@ -279,6 +290,8 @@ pub struct Summary {
     pub of_bound: f64,
     /// Its median way from the best fixed split to the bound.
     pub gap_over_static: f64,
+    /// The median way that is open to those who let no customer wait.
+    pub gap_open_to_prompt: f64,
     /// Its median share of what tuned thresholds reach.
     pub of_causal_ceiling: f64,
     /// The same where it did worst.
@@ -305,6 +318,7 @@ pub fn summarize(rows: &[Row]) -> Vec<Summary> {
             sites: hard.len(),
             of_bound: middle(|row| Some(row.of_bound)),
             gap_over_static: middle(|row| row.gap_over_static),
+            gap_open_to_prompt: middle(|row| row.gap_open_to_prompt),
             of_causal_ceiling: middle(|row| row.of_causal_ceiling),
             worst_of_causal_ceiling: least(|row| row.of_causal_ceiling),
             worst_of_static: least(Row::of_static),

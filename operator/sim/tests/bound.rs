@@ -11,11 +11,11 @@ use support::{
     wild,
 };
 use switchyard_sim::{
-    bound::{Effort, clairvoyant},
+    bound::{Effort, clairvoyant, prompt},
     engine::run,
     policy::{Fixed, Policy, Rules, Serve, Switch},
     series::Series,
-    site::{Placement, Site},
+    site::{Job, Placement, Site},
 };
 
 /// Sites to try: fewer where nothing is optimised.
@@ -51,6 +51,50 @@ fn no_policy_beats_it_on_thousands_of_sites() {
             );
         }
     }
+}
+
+/// Who starts every job as it comes earns no more than the best who does.
+#[test]
+fn nobody_beats_the_prompt_bound_who_lets_no_job_wait() {
+    let mut prompt_runs = 0;
+    for seed in 0..SITES {
+        let site = random::site(seed);
+        let bound = prompt(&site).min(bound(&site, QUICK));
+        let runs = wild::policies(&site, seed).into_iter();
+        let runs = runs.map(|mut policy| run(&site, policy.as_mut()));
+        for outcome in runs.filter(|outcome| outcome.waits.iter().all(|wait| *wait <= 0.0)) {
+            prompt_runs += usize::from(!outcome.waits.is_empty());
+            let (policy, usd) = (outcome.policy, outcome.usd_net);
+            assert!(
+                usd <= bound + tolerance(bound),
+                "seed {seed}: {policy} earns {usd} where {bound} is the bound"
+            );
+        }
+    }
+    assert!(prompt_runs as u64 > SITES, "only {prompt_runs} runs with jobs let none wait");
+}
+
+/// A node of 8 GPUs that mines at 1.20 USD per hour, power at 0.05 USD/kWh: 0.115 USD for its GPUs'
+/// mining, 0.035 for idling with its host, and 0.015 USD for each busy GPU.
+#[test]
+fn the_prompt_bound_of_a_site_worked_out_by_hand() {
+    let mut site = random::plain(1);
+    site.model.pue = 1.0;
+    site.length = 4.0 * 3600.0;
+    site.hpc = Series::new([(0.0, 0.5), (3600.0, 2.0)]);
+    site.profiles = vec![random::profile(Series::constant(36e-9), 0.0)];
+    let (mining, idle, busy) = (1.2 - 0.115, -0.035, 0.015);
+    let of = |jobs: &[Job]| prompt(&Site { jobs: jobs.to_vec(), ..site.clone() });
+    let near =
+        |found: f64, worth: f64| assert!((found - worth).abs() < 1e-9, "{found} for {worth}");
+    near(of(&[]), 4.0 * mining);
+    // It does not wait for the better price of the second hour, and at 0.50 USD a node is not opened for it.
+    near(of(&[random::job(0.0, 1, 3600.0)]), 4.0 * mining);
+    let early = random::job(0.0, 4, 3600.0);
+    near(of(&[early]), 3.0 * mining + idle + 4.0 * (0.5 - busy));
+    // Two jobs of an hour at the better price, half an hour apart: the node is open for 90 minutes.
+    let later = [random::job(3600.0, 1, 3600.0), random::job(5400.0, 1, 3600.0)];
+    near(of(&later), 2.5 * mining + 1.5 * idle + 2.0 * (2.0 - busy));
 }
 
 /// The relaxation can be solved by the book where it is tiny, and the best plan be found by trying

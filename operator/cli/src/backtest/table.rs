@@ -8,13 +8,14 @@ use crate::table::of_cells;
 /// A column: its title, and what stands in it.
 type Column = (&'static str, fn(&Row) -> String);
 
-const COLUMNS: [Column; 13] = [
+const COLUMNS: [Column; 14] = [
     ("Site", |row| row.site.clone()),
     ("Placement", |row| row.placement.clone()),
     ("Policy", |row| row.policy.clone()),
     ("USD net", |row| thousands(row.usd_net)),
     ("Of bound", |row| percent(Some(row.of_bound))),
     ("Gap over static", |row| percent(row.gap_over_static)),
+    ("Open to prompt", |row| percent(row.gap_open_to_prompt)),
     ("Of ceiling", |row| percent(row.of_causal_ceiling)),
     ("Regret USD/node-day", |row| format!("{:.2}", row.regret_usd_per_node_day)),
     ("Shifts/day", |row| format!("{:.1}", row.shifts_per_day)),
@@ -31,6 +32,7 @@ pub fn of_summaries(summaries: &[Summary], style: TableStyle) -> String {
         "Hard cells",
         "Of bound",
         "Gap over static",
+        "Open to prompt",
         "Of ceiling",
         "Worst of ceiling",
         "Worst of static",
@@ -42,6 +44,7 @@ pub fn of_summaries(summaries: &[Summary], style: TableStyle) -> String {
             summary.sites.to_string(),
             percent(Some(summary.of_bound)),
             percent(Some(summary.gap_over_static)),
+            percent(Some(summary.gap_open_to_prompt)),
             percent(Some(summary.of_causal_ceiling)),
             percent(Some(summary.worst_of_causal_ceiling)),
             percent(Some(summary.worst_of_static)),

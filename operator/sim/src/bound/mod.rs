@@ -31,13 +31,17 @@
 //!
 //! A policy may start its nodes in any use that their class is able to (see
 //! [`Policy::start`](crate::policy::Policy::start)), and so may the bound.
+//!
+//! [`prompt`] is another one, for those who let no customer wait.
 
 mod descent;
 mod grid;
 mod jobs;
 mod node;
+mod prompt;
 mod relaxation;
 
+pub use self::prompt::prompt;
 use self::relaxation::Relaxation;
 use crate::{series::Series, site::Site};
 
