@@ -98,6 +98,12 @@ const REFUSED: [(&str, &str, &str, &str); 37] = [
         "either a template",
     ),
     (PROFILE, "  income:", "  poolFeePercent: '101'\n  income:", "what the mining pool keeps"),
+    (
+        PROFILE,
+        "  income: {",
+        "  income: {haircutPercent: '-1', ",
+        "what is not believed of the signal",
+    ),
     (SIGNAL, "USDPerKWh", "USDPerMonth", "Unsupported value"),
     (
         SIGNAL,

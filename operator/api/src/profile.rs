@@ -42,7 +42,7 @@ pub struct MiningProfileSpec {
     #[schemars(length(min = 1, max = 64))]
     pub algorithm: String,
     /// What the pool that is mined with keeps, percent.
-    #[serde(default = "no_fee")]
+    #[serde(default = "nothing")]
     #[schemars(extend("x-kubernetes-validations" = [{
         "rule": "double(self) >= 0.0 && double(self) <= 100.0",
         "message": "poolFeePercent is what the mining pool keeps: give a decimal from \"0\" to \"100\"",
@@ -68,16 +68,33 @@ pub struct MiningProfileSpec {
     pub pod_selector: Option<LabelSelector>,
 }
 
-fn no_fee() -> Decimal {
+impl MiningProfileSpec {
+    /// The share of the announced income that arrives, 0 to 1: the haircut and the pool's fee taken off.
+    pub fn arriving(&self) -> f64 {
+        let left = |percent: Decimal| (1.0 - percent.value() / 100.0).clamp(0.0, 1.0);
+        left(self.income.haircut_percent) * left(self.pool_fee_percent)
+    }
+}
+
+fn nothing() -> Decimal {
     Decimal::new(0.0).unwrap_or_else(|| unreachable!("zero is finite"))
 }
 
 /// What the network pays for hash rate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Income {
     /// Name of a `ProfitabilitySignal` in a unit of mining income, such as `USDPerMHsDay`.
     #[schemars(length(min = 1, max = 253))]
     pub signal: String,
+    /// What is not believed of the signal, percent. Calculators know no stale shares, no orphaned blocks
+    /// and no bad luck: `"10"` where payouts have been a tenth below what was announced.
+    #[serde(default = "nothing")]
+    #[schemars(extend("x-kubernetes-validations" = [{
+        "rule": "double(self) >= 0.0 && double(self) <= 100.0",
+        "message": "haircutPercent is what is not believed of the signal: give a decimal from \"0\" to \"100\"",
+    }]))]
+    pub haircut_percent: Decimal,
 }
 
 /// What one GPU of a model yields and draws with this profile.

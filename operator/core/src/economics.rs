@@ -4,7 +4,7 @@
 //!
 //! | use | value |
 //! |---|---|
-//! | Mining | `n · hash rate · income · (1 − fee) − (host + n · mining watts) · p · e` |
+//! | Mining | `n · hash rate · income · (1 − haircut) · (1 − fee) − (host + n · mining watts) · p · e` |
 //! | HPC, `b` GPUs busy | `b · price − (host + b · hpc watts + (n − b) · idle watts) · p · e` |
 //! | Idle | `− (host + n · idle watts) · p · e` |
 //!
@@ -102,14 +102,18 @@ pub struct ProfileValue {
     pub hardware: Hardware,
     /// What its network pays.
     pub income: Quote<UsdPerHashrateDay>,
-    /// The share of the income that the mining pool keeps, 0 to 1.
-    pub fee: f64,
+    /// What is not believed of it, percent.
+    pub haircut_percent: f64,
+    /// What the mining pool keeps, percent.
+    pub fee_percent: f64,
+    /// The share of the income that arrives after both, 0 to 1.
+    pub arriving: f64,
 }
 
 impl ProfileValue {
     /// What so many GPUs are paid, power not deducted; not known: none.
     fn earns(&self, gpus: u32) -> Option<UsdPerHour> {
-        Some(self.income.value?.of(self.hardware.hashrate, gpus, self.fee))
+        Some(self.income.value?.of(self.hardware.hashrate, gpus, self.arriving))
     }
 }
 
@@ -287,7 +291,9 @@ fn profile_values(spec: &GPUPoolSpec, model: &str, snapshot: &Snapshot) -> Vec<P
                 Measure::HashIncome,
                 UsdPerHashrateDay::new,
             ),
-            fee: facts.spec.pool_fee_percent.value() / 100.0,
+            haircut_percent: facts.spec.income.haircut_percent.value(),
+            fee_percent: facts.spec.pool_fee_percent.value(),
+            arriving: facts.spec.arriving(),
         })
         .collect()
 }

@@ -167,9 +167,9 @@ impl UsdPerGpuHour {
 }
 
 impl UsdPerHashrateDay {
-    /// What so many GPUs of a hash rate earn when a share `fee` (0 to 1) is kept by others.
-    pub fn of(self, rate: HashRate, gpus: u32, fee: f64) -> UsdPerHour {
-        UsdPerHour::clamped(rate.per_second() * f64::from(gpus) * self.0 / 24.0 * (1.0 - fee))
+    /// What so many GPUs of a hash rate earn of which a share (0 to 1) arrives.
+    pub fn of(self, rate: HashRate, gpus: u32, arriving: f64) -> UsdPerHour {
+        UsdPerHour::clamped(rate.per_second() * f64::from(gpus) * self.0 / 24.0 * arriving)
     }
 }
 
@@ -215,7 +215,7 @@ mod tests {
         // 8 GPUs x 120 MH/s x 0.10 USD per MH/s and day = 96 USD a day; 1% stays with the pool.
         let (_, factor) = measure(Unit::USDPerMHsDay);
         let income = UsdPerHashrateDay::new(0.10 * factor).unwrap();
-        let earned = income.of("120M".parse().unwrap(), 8, 0.01).number();
+        let earned = income.of("120M".parse().unwrap(), 8, 0.99).number();
         assert!((earned - 96.0 * 0.99 / 24.0).abs() < 1e-9, "{earned}");
     }
 

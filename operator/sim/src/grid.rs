@@ -107,7 +107,7 @@ impl Axes {
             .map(|(name, profile)| Profile {
                 name: name.clone(),
                 spec: profile.spec.clone(),
-                fee: profile.spec.pool_fee_percent.value() / 100.0,
+                arriving: profile.spec.arriving(),
                 income: income(),
             })
             .collect();

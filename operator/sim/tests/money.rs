@@ -63,7 +63,7 @@ fn mining(site: &Site, class: usize, activity: Activity, from: f64, to: f64) -> 
     let Activity::Mining(profile) = activity else { return 0.0 };
     let (class, profile_facts) = (&site.classes[class], &site.profiles[profile]);
     let gpus = f64::from(class.gpus);
-    let rate = class.hashrate[profile].unwrap_or(0.0) * gpus * (1.0 - profile_facts.fee) / 24.0;
+    let rate = class.hashrate[profile].unwrap_or(0.0) * gpus * profile_facts.arriving / 24.0;
     let more_watts = gpus * (class.mining_watts[profile] - class.idle_watts);
     rate * hours(&profile_facts.income, from, to) - energy(site, more_watts, from, to)
 }

@@ -237,6 +237,11 @@ fn what_is_wrong_is_said(
     "site.yaml: spec.poolFeePercent is 101: it must be from 0 to 100"
 )]
 #[case(
+    "income: {signal: etc-income}",
+    "income: {signal: etc-income, haircutPercent: \"-5\"}",
+    "site.yaml: spec.income.haircutPercent is -5: it must be from 0 to 100"
+)]
+#[case(
     "price: {signal: power}",
     "price: {}",
     "site.yaml: give either spec.power.price.signal or usdPerKWh of the GPUPool"

@@ -73,8 +73,11 @@ fn worths(uses: &[Worth]) -> String {
 fn inputs(one: &Worth) -> String {
     match (one.node_use, one.hashrate) {
         (Use::Mining, Some(rate)) => {
-            let fee = one.fee_percent.unwrap_or_default();
-            format!("{} x {}H/s, fee {fee} %", one.busy_gpus, si(rate))
+            let taken = [("haircut", one.haircut_percent), ("fee", one.fee_percent)];
+            let taken = taken.into_iter().filter_map(|(name, percent)| Some((name, percent?)));
+            let taken = taken.filter(|(_, percent)| *percent > 0.0);
+            let taken = taken.map(|(name, percent)| format!(", {name} {percent} %"));
+            format!("{} x {}H/s{}", one.busy_gpus, si(rate), taken.collect::<String>())
         }
         (Use::Hpc, _) => format!("{} GPUs busy", one.busy_gpus),
         (Use::Mining | Use::Idle, _) => String::new(),
@@ -309,7 +312,8 @@ mod tests {
             "uses": [
                 {"use": "Mining", "profile": etc, "current": false, "busyGpus": 8,
                  "incomeUSDPerHour": 4.0, "powerUSDPerHour": 0.176, "usdPerHour": 3.824,
-                 "trusted": true, "watts": 2670.0, "hashrate": 120e6, "feePercent": 1.0},
+                 "trusted": true, "watts": 2670.0, "hashrate": 120e6, "haircutPercent": 12.5,
+                 "feePercent": 1.0},
                 {"use": "Idle", "current": true, "busyGpus": 0, "trusted": true, "watts": 550.0},
             ],
             "decision": {"to": mine, "moves": false, "reason": "Cordoned", "sentence": "It is cordoned.",
@@ -336,7 +340,7 @@ mod tests {
     #[case::decision(
         "Decision: stays Idle, though it should go to Mining mining/etc. Cordoned: It is cordoned. MiningPays: +3.86 USD/h.\n"
     )]
-    #[case::row("Mining mining/etc 8 x 120 MH/s, fee 1 % 3.82 4.00 -0.18 2670\n")]
+    #[case::row("Mining mining/etc 8 x 120 MH/s, haircut 12.5 %, fee 1 % 3.82 4.00 -0.18 2670\n")]
     #[case::unknown("unknown unknown unknown 550\n")]
     #[case::price("power 0.06 USD/kWh not trusted\n")]
     #[case::first(

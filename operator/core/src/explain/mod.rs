@@ -137,7 +137,9 @@ pub struct Worth {
     pub watts: f64,
     /// Hash rate of one GPU, H/s.
     pub hashrate: Option<f64>,
-    /// Share of the income that the mining pool keeps, percent.
+    /// Share of the announced income that is not believed, percent.
+    pub haircut_percent: Option<f64>,
+    /// Share of the rest that the mining pool keeps, percent.
     pub fee_percent: Option<f64>,
 }
 

@@ -50,7 +50,8 @@ fn mining(pool: &PoolView<'_>, class: &ClassEconomics, profile: &ProfileValue, g
         profile: Some((*profile.profile).clone()),
         busy_gpus: gpus,
         hashrate: Some(profile.hardware.hashrate.per_second()),
-        fee_percent: Some(profile.fee * 100.0),
+        haircut_percent: Some(profile.haircut_percent),
+        fee_percent: Some(profile.fee_percent),
         ..worth(pool, Use::Mining, draw, class.mining(profile, gpus))
     }
 }
@@ -84,6 +85,7 @@ fn worth(pool: &PoolView<'_>, node_use: Use, draw: Watts, net: Quote<UsdPerHour>
         trusted: net.trusted,
         watts: draw.number(),
         hashrate: None,
+        haircut_percent: None,
         fee_percent: None,
     }
 }

@@ -38,6 +38,8 @@ fn mining_earns_by_hash_rate_and_pays_for_its_power() {
     assert!(value(&world).trusted);
     world.profiles.get_mut(&etc()).unwrap().pool_fee_percent = Decimal::new(2.5).unwrap();
     close(value(&world).value, 4.0 * 0.975 - 2670.0 * 0.00011);
+    world.profiles.get_mut(&etc()).unwrap().income.haircut_percent = Decimal::new(20.0).unwrap();
+    close(value(&world).value, 4.0 * 0.8 * 0.975 - 2670.0 * 0.00011);
 }
 
 #[rstest]

@@ -132,7 +132,7 @@ impl Yield {
         let rest = cost(class.host_watts + gpus * class.idle_watts);
         let profiles = site.profiles.iter().zip(&class.hashrate).zip(&class.mining_watts);
         let mining = profiles.map(|((profile, hashrate), watts)| {
-            let rate = hashrate.unwrap_or(0.0) * gpus * (1.0 - profile.fee) / 24.0;
+            let rate = hashrate.unwrap_or(0.0) * gpus * profile.arriving / 24.0;
             let draw = cost(gpus * (watts - class.idle_watts));
             let income = grid.values(&profile.income);
             let gains = income.iter().zip(&power);

@@ -10,7 +10,7 @@ use crate::{
 /// Money by source, USD; what is paid is negative.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Money {
-    /// What mining earned, the pools' fees taken off.
+    /// What mining earned, haircuts and the pools' fees taken off.
     pub mining_income: f64,
     /// Power of mining nodes.
     pub mining_power: f64,
@@ -59,7 +59,7 @@ struct Draw {
     idle: f64,
     hpc: f64,
     mining: Vec<f64>,
-    /// H/s of a node with each profile, fees taken off.
+    /// H/s of a node with each profile, as far as they are paid.
     rate: Vec<f64>,
 }
 
@@ -77,7 +77,7 @@ impl Ledger {
                 .iter()
                 .zip(&site.profiles)
                 .map(|(rate, profile)| {
-                    rate.unwrap_or(0.0) * f64::from(class.gpus) * (1.0 - profile.fee)
+                    rate.unwrap_or(0.0) * f64::from(class.gpus) * profile.arriving
                 })
                 .collect(),
         });

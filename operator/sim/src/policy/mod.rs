@@ -120,8 +120,8 @@ impl Worth {
         let cost = |watts: f64| watts / 1000.0 * site.model.pue * seen.power;
         let idle = -cost(facts.host_watts + gpus * facts.idle_watts);
         let profiles = facts.hashrate.iter().enumerate().map(|(profile, rate)| {
-            let kept = 1.0 - site.profiles[profile].fee;
-            let earned = (*rate)? * gpus * seen.income[profile] / 24.0 * kept;
+            let arriving = site.profiles[profile].arriving;
+            let earned = (*rate)? * gpus * seen.income[profile] / 24.0 * arriving;
             Some(earned - cost(facts.host_watts + gpus * facts.mining_watts[profile]))
         });
         let profiles: Vec<_> = profiles.collect();

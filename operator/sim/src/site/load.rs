@@ -140,11 +140,13 @@ impl Loader<'_> {
                 self.wrong(problem)
             })?;
             let spec = &profile.spec;
-            let fee = self.within("spec.poolFeePercent", spec.pool_fee_percent, 0.0..=100.0)?;
+            self.within("spec.poolFeePercent", spec.pool_fee_percent, 0.0..=100.0)?;
+            let haircut = spec.income.haircut_percent;
+            self.within("spec.income.haircutPercent", haircut, 0.0..=100.0)?;
             Ok(Profile {
                 name: name.clone(),
                 spec: spec.clone(),
-                fee: fee / 100.0,
+                arriving: spec.arriving(),
                 income: self.signal(
                     "spec.income.signal",
                     &spec.income.signal,

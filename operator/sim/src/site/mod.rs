@@ -52,8 +52,8 @@ pub struct Profile {
     pub name: ProfileRef,
     /// What its people declared.
     pub spec: MiningProfileSpec,
-    /// What the mining pool keeps, 0 to 1.
-    pub fee: f64,
+    /// The share of the income that arrives, 0 to 1: the haircut and the mining pool's fee taken off.
+    pub arriving: f64,
     /// What the network pays, USD per H/s and day.
     pub income: Series,
 }

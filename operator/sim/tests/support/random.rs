@@ -78,7 +78,7 @@ pub fn profile(income: Series, fee: f64) -> Profile {
     Profile {
         name: switchyard_api::ProfileRef { namespace: "mining".into(), name: "coin".into() },
         spec: serde_json::from_value(spec).unwrap(),
-        fee,
+        arriving: 1.0 - fee,
         income,
     }
 }
