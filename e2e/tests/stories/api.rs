@@ -16,7 +16,7 @@ spec:
 ";
 
 /// A manifest, what is replaced in it by what, and what the API server then says.
-const REFUSED: [(&str, &str, &str, &str); 37] = [
+const REFUSED: [(&str, &str, &str, &str); 38] = [
     (POOL, "{matchLabels: {site: demo}}", "{}", "would take every node"),
     (POOL, "{signal: power}", "{}", "either a signal or usdPerKWh"),
     (POOL, "{signal: power}", "{signal: power, usdPerKWh: '1'}", "either a signal or usdPerKWh"),

@@ -1,5 +1,7 @@
 //! What the operator serves over HTTP.
 
+use std::sync::Mutex;
+
 use anyhow::{Context, ensure};
 use switchyard_api::Use;
 
@@ -71,4 +73,36 @@ async fn the_version_and_a_metric_say_what_was_built() {
     let address = &scene.operator.as_ref().unwrap().address;
     let (_, metrics) = get(address, "/metrics").await.unwrap();
     assert!((value(&metrics, &series).unwrap() - 1.0).abs() < 1e-9);
+}
+
+/// Where nothing changes the operator looks, sees that its plan stands, and makes no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_stands_is_not_made_again() {
+    let mut scene = Scene::mining(big_nodes(2)).await;
+    let address = scene.operator.as_ref().unwrap().address.clone();
+    let look = async move || {
+        let (_, metrics) = get(&address, "/metrics").await?;
+        let plans = value(&metrics, "switchyard_passes_total")?;
+        let looked = value(&metrics, "switchyard_last_pass_timestamp_seconds")?;
+        anyhow::Ok((plans, looked))
+    };
+    let first = Mutex::new((0.0, 0.0));
+    let plans = scene
+        .until("some looks bring no plan", |_| async {
+            let (plans, looked) = look().await?;
+            let mut first = first.lock().unwrap();
+            if first.0 < plans {
+                *first = (plans, looked);
+            }
+            ensure!(looked - first.1 > 4.0, "plan {plans} was made a moment ago");
+            Ok(plans)
+        })
+        .await;
+    scene.prices.set("power", 0.07);
+    scene
+        .until("a new price brings one", |_| async {
+            ensure!(look().await?.0 > plans, "no plan after the {plans}th");
+            Ok(())
+        })
+        .await;
 }

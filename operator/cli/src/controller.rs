@@ -27,7 +27,8 @@ pub struct Args {
     /// Address of /metrics, /livez, /readyz and /explain.
     #[arg(long, default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
-    /// Longest time between two decisions; changes in the cluster are looked at at once.
+    /// How often it is looked whether prices or time alone change the plan; changes in the cluster are looked
+    /// at at once.
     #[arg(long, value_parser = duration, default_value = "10s")]
     decide_every: Duration,
     /// Priority class of miners whose template names none.

@@ -10,6 +10,7 @@ use switchyard_core::{
     plan::{self, Plan},
     report::{Totals, totals},
     snapshot::ShiftFacts,
+    standing::Standing,
     survey::{Survey, survey},
     upkeep::upkeep,
     writes::{Eviction, NodeWrite},
@@ -70,13 +71,9 @@ pub async fn run(
     let (announcer, publish) = Announcer::new(client.clone(), &settings.identity);
     let (election, leadership) = Election::new(client.clone(), &settings);
     let signals = Arc::new(Signals::default());
+    let heard = Arc::new(Notify::new());
     tasks.spawn(publish);
-    tasks.spawn(signals.clone().run(
-        caches.clone(),
-        fetcher,
-        leadership.clone(),
-        caches.changed.clone(),
-    ));
+    tasks.spawn(signals.clone().run(caches.clone(), fetcher, leadership.clone(), heard.clone()));
     let explainer = Explainer::new(client.clone(), &settings.namespace, &settings.lease);
     let served = Admin {
         metrics: metrics.clone(),
@@ -96,7 +93,7 @@ pub async fn run(
 
     let hands = Hands { client, caches, metrics, announcer, settings, leadership };
     let operator = Operator::new(hands, signals, heartbeat, explainer);
-    operator.run(stop).await;
+    operator.run(&heard, stop).await;
 
     // Only now may another replica go on.
     end_of_term.cancel();
@@ -114,6 +111,8 @@ struct Operator {
     memory: Memory,
     refused: RefusedMiners,
     said: Said,
+    /// The last plan, where it needs not be made again for a while.
+    standing: Option<Standing>,
 }
 
 impl Operator {
@@ -131,12 +130,13 @@ impl Operator {
             memory: Memory::default(),
             refused: RefusedMiners::default(),
             said: Said::default(),
+            standing: None,
         }
     }
 
-    /// Looks whenever something changed, and now and then in any case, because time alone opens
-    /// gates, too. A pass that has begun is finished before the operator stops.
-    async fn run(mut self, stop: CancellationToken) {
+    /// Looks whenever something changed or a signal was `heard`, and now and then in any case, because
+    /// time alone opens gates, too. A pass that has begun is finished before the operator stops.
+    async fn run(mut self, heard: &Notify, stop: CancellationToken) {
         let mut ticks = interval(self.hands.settings.decide_every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let changed: Arc<Notify> = self.hands.caches.changed.clone();
@@ -145,16 +145,21 @@ impl Operator {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
+                () = heard.notified() => {}
                 () = leadership.changed() => {}
-                () = changed.notified() => sleep(GATHER_CHANGES).await,
+                () = changed.notified() => {
+                    self.standing = None;
+                    sleep(GATHER_CHANGES).await;
+                }
             }
             self.heartbeat.beat();
             let leads = self.hands.leadership.leads();
             self.hands.metrics.leader.set(leads.into());
             let unsynced = self.hands.caches.unsynced();
             if leads && unsynced.is_empty() {
-                self.pass().await;
+                self.look().await;
             } else {
+                self.standing = None;
                 if !leads {
                     self.explainer.note(None);
                     self.hands.metrics.forget();
@@ -164,9 +169,21 @@ impl Operator {
         }
     }
 
-    /// One look at everything, and what follows from it.
-    async fn pass(&mut self) {
+    /// Decides anew, unless the last plan still stands.
+    async fn look(&mut self) {
         let now = Timestamp::now().round(Unit::Millisecond).unwrap_or_else(|_| Timestamp::now());
+        let readings = self.signals.readings(&self.hands.caches, now);
+        let forecasts = self.signals.forecasts();
+        let stands = |plan: &Standing| plan.holds(now, &readings, &forecasts);
+        if !self.standing.as_ref().is_some_and(stands) {
+            self.pass(now).await;
+        }
+        self.hands.metrics.look(&self.signals.overview(&self.hands.caches, now), now);
+        self.hands.tell_signals(&self.signals, now).await;
+    }
+
+    /// One look at everything, and what follows from it.
+    async fn pass(&mut self, now: Timestamp) {
         let snapshot = gather::snapshot(&self.hands.caches, &self.signals, &self.memory, now);
         let snapshot = Arc::new(snapshot);
         self.explainer.note(Some(snapshot.clone()));
@@ -181,6 +198,7 @@ impl Operator {
         for (shift, after) in &decision.steps.progress {
             self.memory.observer.shifted(&shift.spec.pool.as_str().into(), shift, after);
         }
+        self.standing = Standing::of(&survey, &decision.plan).filter(|_| decision.steps.is_empty());
         self.act(&survey, decision.steps).await;
         self.hands
             .order(decision.plan.pools.iter().flat_map(|pool| pool.orders.clone()).collect(), now)
@@ -203,12 +221,10 @@ impl Operator {
         let now = survey.snapshot.now;
         self.hands.announcer.waiting(plan);
         self.hands.announcer.pins(survey);
-        self.hands.tell_signals(&self.signals, now).await;
         self.hands.tell_profiles(survey, &self.refused).await;
         self.hands.tell_pools(survey, totals, plan, &mut self.said).await;
         self.hands.tell_unreadable(&mut self.said, now).await;
-        let signals = self.signals.overview(&self.hands.caches, now);
-        self.hands.metrics.pass(survey, totals, plan, &signals, now);
+        self.hands.metrics.pass(survey, totals, plan, now);
     }
 }
 
@@ -225,6 +241,12 @@ struct Steps {
     writes: Vec<NodeWrite>,
     evictions: Vec<Eviction>,
     progress: Vec<(ShiftFacts, NodeShiftStatus)>,
+}
+
+impl Steps {
+    fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.evictions.is_empty() && self.progress.is_empty()
+    }
 }
 
 impl Decision {

@@ -15,7 +15,8 @@ pub struct Settings {
     pub lease_duration: Duration,
     /// Where `/metrics`, `/livez`, `/readyz` and `/explain` are served.
     pub listen: SocketAddr,
-    /// The longest time between two decisions; changes are looked at at once.
+    /// How often it is looked whether prices or time alone change the plan; changes in the cluster are
+    /// looked at at once.
     pub decide_every: Duration,
     /// The priority class of miners whose template names none.
     pub miner_priority_class: String,

@@ -1,4 +1,5 @@
-//! How long one full decision takes: from a snapshot by the survey to the plan, on one core.
+//! How long one full decision takes, from a snapshot by the survey to the plan, on one core; and how long it
+//! takes to see that none is needed.
 //!
 //! `cargo xtask bench decide` runs it and judges. It prints one row of JSON per cluster; two numbers
 //! as arguments, nodes and gangs, make it look at that cluster alone.
@@ -16,7 +17,7 @@ use std::{
 
 use serde_json::json;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use switchyard_core::{plan, snapshot::Snapshot, survey};
+use switchyard_core::{plan, snapshot::Snapshot, standing::Standing, survey};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -54,6 +55,7 @@ fn main() {
             "decide_ms_p50": at(50),
             "decide_ms_p95": at(95),
             "allocations": allocations(&snapshot),
+            "unchanged_us_p50": unchanged(cluster::at_rest(snapshot)).as_secs_f64() * 1e6,
         });
         println!("{row}");
     }
@@ -61,12 +63,12 @@ fn main() {
 
 /// How long decisions took, the quickest first.
 fn times(snapshot: &Snapshot) -> Vec<Duration> {
-    decide(snapshot);
+    black_box(decide(snapshot));
     let begun = Instant::now();
     let mut times = Vec::new();
     while times.len() < *RUNS.start() || (times.len() < *RUNS.end() && begun.elapsed() < AT_LEAST) {
         let started = Instant::now();
-        decide(snapshot);
+        black_box(decide(snapshot));
         times.push(started.elapsed());
     }
     times.sort_unstable();
@@ -76,12 +78,27 @@ fn times(snapshot: &Snapshot) -> Vec<Duration> {
 /// How often one decision asks for memory.
 fn allocations(snapshot: &Snapshot) -> usize {
     let region = Region::new(ALLOCATOR);
-    decide(snapshot);
+    black_box(decide(snapshot));
     let asked = region.change();
     asked.allocations + asked.reallocations
 }
 
-fn decide(snapshot: &Snapshot) {
+/// How long it takes to see, on a cluster at rest, that nothing relevant has changed; the median.
+fn unchanged(snapshot: Snapshot) -> Duration {
+    let standing = decide(&snapshot).expect("a plan for a cluster at rest stands");
+    let Snapshot { now, signals, forecasts, .. } = snapshot;
+    let mut times: Vec<Duration> = Vec::new();
+    for _ in RUNS {
+        let started = Instant::now();
+        assert!(standing.holds(black_box(now), black_box(&signals), black_box(&forecasts)));
+        times.push(started.elapsed());
+    }
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+fn decide(snapshot: &Snapshot) -> Option<Standing> {
     let survey = survey::survey(black_box(snapshot));
-    black_box(plan::decide(&survey));
+    let plan = black_box(plan::decide(&survey));
+    Standing::of(&survey, &plan)
 }

@@ -24,6 +24,8 @@ pub struct Calendar {
     budgets: Vec<bool>,
     /// For each window, the causes that it names and whether it is open.
     windows: Vec<(Vec<Cause>, Hours)>,
+    /// When the first of them begins or ends again; none of them is there: none.
+    pub changes: Option<Timestamp>,
     /// The fields that cannot be read, and why.
     pub unreadable: Vec<(String, ScheduleError)>,
 }
@@ -31,9 +33,25 @@ pub struct Calendar {
 /// Whether something that recurs is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hours {
-    On,
+    Always,
+    /// Until then, unless it begins anew before.
+    On(Timestamp),
     /// Until it begins again, where that is within a year.
     Off(Option<Timestamp>),
+}
+
+impl Hours {
+    fn on(self) -> bool {
+        matches!(self, Self::Always | Self::On(_))
+    }
+
+    fn changes(self) -> Option<Timestamp> {
+        match self {
+            Self::On(ends) => Some(ends),
+            Self::Off(begins) => begins,
+            Self::Always => None,
+        }
+    }
 }
 
 /// A schedule that cannot be read; says what to write.
@@ -73,14 +91,13 @@ impl Calendar {
         for (index, budget) in shifting.budgets.iter().enumerate() {
             let hours = of_budget(budget, now);
             let hours = calendar.noted(hours, || format!("spec.shifting.budgets[{index}]"));
-            calendar.budgets.push(hours.unwrap_or(Hours::On) == Hours::On);
+            calendar.budgets.push(hours.unwrap_or(Hours::Always).on());
         }
         for (index, window) in shifting.windows.iter().enumerate() {
             let zone = window.time_zone.as_deref();
             let hours = hours(&window.schedule, zone, window.duration, now);
             let hours = calendar.noted(hours, || format!("spec.shifting.windows[{index}]"));
-            let hours = hours.unwrap_or(Hours::Off(None));
-            calendar.windows.push((window.causes.clone(), hours));
+            calendar.windows.push((window.causes.clone(), hours.unwrap_or(Hours::Off(None))));
         }
         calendar
     }
@@ -90,7 +107,10 @@ impl Calendar {
         hours: Result<Hours, ScheduleError>,
         field: impl Fn() -> String,
     ) -> Option<Hours> {
-        hours.map_err(|error| self.unreadable.push((field(), error))).ok()
+        let hours = hours.map_err(|error| self.unreadable.push((field(), error))).ok();
+        let changes = hours.and_then(Hours::changes);
+        self.changes = self.changes.into_iter().chain(changes).min();
+        hours
     }
 
     /// The budgets that apply.
@@ -108,13 +128,10 @@ impl Calendar {
         }
         let named = self.windows.iter().filter(|(causes, _)| causes.contains(&cause));
         let hours: Vec<_> = named.map(|(_, hours)| *hours).collect();
-        if hours.is_empty() || hours.contains(&Hours::On) {
+        if hours.is_empty() || hours.iter().any(|hours| hours.on()) {
             return None;
         }
-        let openings = hours.into_iter().filter_map(|hours| match hours {
-            Hours::On => None,
-            Hours::Off(until) => until,
-        });
+        let openings = hours.into_iter().filter_map(Hours::changes);
         block(Reason::OutsideWindow, openings.min())
     }
 }
@@ -124,7 +141,7 @@ fn of_budget(budget: &Budget, now: Timestamp) -> Result<Hours, ScheduleError> {
         (Some(schedule), Some(duration)) => {
             hours(schedule, budget.time_zone.as_deref(), duration, now)
         }
-        (None, None) => Ok(Hours::On),
+        (None, None) => Ok(Hours::Always),
         (Some(_), None) | (None, Some(_)) => Err(ScheduleError::Incomplete),
     }
 }
@@ -144,7 +161,8 @@ fn hours(
         .map_err(|_| ScheduleError::Never(schedule.to_owned()))?
         .timestamp();
     if begins <= now {
-        return Ok(Hours::On);
+        let ends = begins.saturating_add(duration.signed()).unwrap_or(Timestamp::MAX);
+        return Ok(Hours::On(ends));
     }
     Ok(Hours::Off(Some(begins).filter(|begins| begins.duration_since(now) <= FORESIGHT)))
 }

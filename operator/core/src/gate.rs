@@ -175,10 +175,15 @@ fn signals(request: Request<'_, '_>) -> Option<Block> {
         .then(|| Block::closed(Gate::Signals, Reason::SignalUntrusted))
 }
 
+/// When a node may leave its use for money.
+pub(crate) fn dwells_until(pool: &PoolView<'_>, node: &NodeView<'_>) -> Option<Timestamp> {
+    let dwell = pool.facts.spec.shifting.min_dwell.of(node.node_use);
+    let since = node.facts.marks.since?;
+    Some(since.saturating_add(dwell.signed()).unwrap_or(Timestamp::MAX))
+}
+
 fn dwell(request: Request<'_, '_>, now: Timestamp) -> Option<Block> {
-    let since = request.node.facts.marks.since?;
-    let dwell = request.pool.facts.spec.shifting.min_dwell.of(request.node.node_use);
-    let over = since.saturating_add(dwell.signed()).unwrap_or(Timestamp::MAX);
+    let over = dwells_until(request.pool, request.node)?;
     (request.cause.is_for_money() && now < over).then_some(Block {
         gate: Gate::Dwell,
         reason: Reason::DwellNotOver,

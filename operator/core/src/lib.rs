@@ -37,6 +37,7 @@ mod resources;
 mod rooms;
 pub mod signal;
 pub mod snapshot;
+pub mod standing;
 pub mod survey;
 pub mod switching;
 pub mod upkeep;

@@ -135,7 +135,7 @@ fn health() -> Vec<Panel> {
             .says("One replica leads. None: nothing is decided. Two for a moment is a handover that the API server referees."),
         Panel::number("Replicas", "none", "count(switchyard_build_info)").says("Replicas that are seen."),
         Panel::number("Since the last look", "s", "time() - max(switchyard_last_pass_timestamp_seconds)")
-            .says("Time since the leader last looked at everything; it does so at least every decideEvery."),
+            .says("Time since the leader last made a plan or saw that it still stands; it does so at least every decideEvery."),
         Panel::number("Moves completed", "percentunit", r#"sum(increase(switchyard_shifted_nodes_total{pool=~"$pool",phase="Completed"}[$__range])) / sum(increase(switchyard_shifted_nodes_total{pool=~"$pool"}[$__range]))"#)
             .says("Share of the moves in the time shown that were completed. The others were rolled back, as when a job lands first, or failed."),
         Panel::lines("Time for a decision", "s", &[
@@ -144,7 +144,7 @@ fn health() -> Vec<Panel> {
         ])
             .says("From the snapshot of all facts to the plan."),
         Panel::lines("Looks", "ops", &[("sum(rate(switchyard_passes_total[$__rate_interval]))", "per second")])
-            .says("How often everything is looked at: after every change in the cluster, and now and then in any case."),
+            .says("How often everything is looked at and a plan is made: after every change in the cluster, when time alone changes the plan, and every minute in any case."),
     ]
 }
 

@@ -124,7 +124,7 @@ impl Metrics {
             )?)?,
             passes: new.add(IntCounter::with_opts(Opts::new(
                 "passes_total",
-                "Times that the operator looked at everything.",
+                "Times that the operator looked at everything and made a plan.",
             ))?)?,
             nodes: new.gauges("nodes", "Nodes, by pool and use.", &["pool", "use"])?,
             gpus: new.gauges("gpus", "GPUs, by pool and what they do.", &["pool", "state"])?,
@@ -187,7 +187,7 @@ impl Metrics {
             )?,
             last_pass: new.add(Gauge::with_opts(Opts::new(
                 "last_pass_timestamp_seconds",
-                "When the operator last looked at everything, in seconds since 1970.",
+                "When the operator last made a plan, or saw that it still stands, in seconds since 1970.",
             ))?)?,
             registry: registry.clone(),
         };
@@ -260,17 +260,17 @@ impl Metrics {
         self.described.clone()
     }
 
-    /// Takes note of a pass. What is no longer there is no longer shown.
-    pub fn pass(
-        &self,
-        survey: &Survey<'_>,
-        totals: &[Totals],
-        plan: &Plan,
-        signals: &[Overview],
-        now: Timestamp,
-    ) {
-        self.passes.inc();
+    /// Takes note of the signals, and that somebody looks.
+    pub fn look(&self, signals: &[Overview], now: Timestamp) {
         self.last_pass.set(seconds(now));
+        for signal in signals {
+            self.signal(signal);
+        }
+    }
+
+    /// Takes note of a pass. What is no longer there is no longer shown.
+    pub fn pass(&self, survey: &Survey<'_>, totals: &[Totals], plan: &Plan, now: Timestamp) {
+        self.passes.inc();
         self.forget();
         for ((pool, totals), plan) in survey.pools.iter().zip(totals).zip(&plan.pools) {
             self.begin_pool(&pool.facts.name);
@@ -293,9 +293,6 @@ impl Metrics {
         for waiting in &plan.waiting {
             let reason = waiting.verdict.reason.label();
             self.waiting.with_label_values(&[&reason]).add(waiting.gpus.into());
-        }
-        for signal in signals {
-            self.signal(signal);
         }
     }
 

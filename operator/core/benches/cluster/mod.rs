@@ -8,8 +8,8 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, Toleration};
 use switchyard_api::{
-    BreakerStatus, Cause, GPUPoolSpec, MiningProfileSpec, NodeRef, NodeShiftSpec, NodeShiftStatus,
-    ProfileRef, Selector, Use, keys,
+    BreakerStatus, Cause, GPUPoolSpec, MiningProfileSpec, Mode, NodeRef, NodeShiftSpec,
+    NodeShiftStatus, ProfileRef, Selector, Use, keys,
 };
 use switchyard_core::{
     quantity::{Measure, UsdPerGpuHour},
@@ -214,6 +214,19 @@ fn node(index: usize, now: Timestamp) -> NodeFacts {
         allocatable: resources(8, 128_000, 110),
         empty_since: (chance(index, 8, 4) != 0).then(|| now - SignedDuration::from_mins(7)),
     }
+}
+
+/// The same, with nothing under way, looked at and not touched.
+pub fn at_rest(mut snapshot: Snapshot) -> Snapshot {
+    snapshot.shifts.clear();
+    for pool in &mut snapshot.pools {
+        Arc::make_mut(&mut pool.spec).shifting.mode = Mode::DryRun;
+    }
+    for node in &mut snapshot.nodes {
+        node.marks.claim = None;
+        node.empty_since.get_or_insert(snapshot.now);
+    }
+    snapshot
 }
 
 /// One shift from mining to HPC for all nodes with the same claim.

@@ -9,6 +9,7 @@ mod gates;
 mod limits;
 mod money;
 mod properties;
+mod standing;
 mod stories;
 mod support;
 mod values;

@@ -14,7 +14,10 @@ use switchyard_core::{
     snapshot::{Barrier, ShiftFacts},
 };
 
-use crate::support::{self, BIG, SMALL, World, steps::promised};
+use crate::{
+    standing,
+    support::{self, BIG, SMALL, World, steps::promised},
+};
 
 /// Something that happens in a world.
 #[derive(Debug, Clone)]
@@ -395,6 +398,27 @@ proptest! {
                 }
             }
         }
+    }
+
+    /// Until a plan says that time changes it, time does not change it.
+    #[test]
+    fn plans_stand_for_as_long_as_they_say(
+        happenings in prop::collection::vec(happening(), 1..40),
+        clocked: bool,
+        patience in prop_oneof![Just(0.0), 0.5..30.0],
+        share in 0.0..1.0,
+    ) {
+        let mut world = world();
+        world.pool().shifting.patience = Decimal::new(patience).unwrap();
+        if clocked {
+            by_the_clock(&mut world);
+        }
+        for (serial, happening) in happenings.iter().enumerate() {
+            happen(&mut world, happening, serial);
+            standing::check(&world, share);
+        }
+        world.run(20, 60);
+        standing::check(&world, share);
     }
 
     /// What an explanation says would change a decision changes it, and a little less does not.

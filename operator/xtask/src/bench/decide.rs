@@ -36,17 +36,18 @@ fn number(row: &Value, field: &str) -> f64 {
 }
 
 fn table(measured: &[Value]) -> String {
-    let head = "|   Nodes |    Pods | Gangs | Median ms | p95 ms | Allocations |\n\
-                |--------:|--------:|------:|----------:|-------:|------------:|\n";
+    let head = "|   Nodes |    Pods | Gangs | Median ms | p95 ms | Allocations | Unchanged µs |\n\
+                |--------:|--------:|------:|----------:|-------:|------------:|-------------:|\n";
     let row = |row: &Value| {
         format!(
-            "| {:>7} | {:>7} | {:>5} | {:>9.1} | {:>6.1} | {:>11} |\n",
+            "| {:>7} | {:>7} | {:>5} | {:>9.1} | {:>6.1} | {:>11} | {:>12.2} |\n",
             number(row, "nodes"),
             number(row, "pods"),
             number(row, "gangs"),
             number(row, "decide_ms_p50"),
             number(row, "decide_ms_p95"),
             number(row, "allocations"),
+            number(row, "unchanged_us_p50"),
         )
     };
     head.to_owned() + &measured.iter().map(row).collect::<String>()
