@@ -31,8 +31,8 @@ fn said(world: &World) -> (String, Option<Timestamp>) {
     (text, stands_until(&survey, &plan))
 }
 
-/// Checks that a plan stands for as long as it says: at a share (0 to 1) of that time, and right before
-/// its end. Says for how long.
+/// Checks that a plan stands for as long as it says, which is right to a second: at a share (0 to 1) of
+/// that time, and right before its end. Says for how long.
 pub fn check(world: &World, share: f64) -> Option<SignedDuration> {
     let mut world = world.clone();
     let snapshot = world.snapshot();
@@ -40,9 +40,10 @@ pub fn check(world: &World, share: f64) -> Option<SignedDuration> {
     let (plan, until) = said(&world);
     let stands = until?.min(world.now + SignedDuration::from_hours(24 * 365)) - world.now;
     let stands = stands.total(jiff::Unit::Second).unwrap();
-    for seconds in [stands * share, stands - 1.001] {
+    let told = (stands - 1.001).max(0.0);
+    for seconds in [told * share, told] {
         let mut later = world.clone();
-        later.now += SignedDuration::from_secs_f64(seconds.max(0.0));
+        later.now += SignedDuration::from_secs_f64(seconds);
         let found = said(&later).0;
         assert_eq!(found, plan, "after {seconds} s of {stands}");
     }
