@@ -332,3 +332,23 @@ fn for_a_little_more_no_node_takes_the_place_of_another(
     world.pool().hpc.nodes.min = NodeCount::Count(1);
     assert_eq!(told(&world), [mines, serves]);
 }
+
+/// A floor of miners is what makes a node mine that should idle, whether any may serve or none.
+#[rstest]
+fn a_floor_is_named_where_none_may_serve(#[values(0, 1)] most: u32) {
+    let mut world = World::mining(2);
+    world.set("power", 9.0);
+    world.pool().mining.nodes.min = NodeCount::Count(1);
+    world.pool().hpc.nodes.max = NodeCount::Count(most);
+    assert_eq!(count(&world, None, Reason::BelowFloor), 1, "{:?}", told(&world));
+}
+
+#[test]
+fn a_node_that_may_serve_no_more_mines_and_names_the_ceiling() {
+    let mut world = World::new();
+    world.add_node("serves", BIG, Use::Hpc);
+    world.node("serves").empty_since = Some(world.now);
+    assert_eq!(told(&world), [(None, Reason::RecentlyBusy)]);
+    world.pool().hpc.nodes.max = NodeCount::Count(0);
+    assert_eq!(told(&world), [(Some(Use::Mining), Reason::AboveCeiling)]);
+}
