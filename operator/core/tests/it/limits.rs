@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use rstest::rstest;
 use switchyard_api::{Cause, Decimal, NodeCount, ProfileRef, Reason, Use};
 
-use crate::support::{self, BIG, World};
+use crate::support::{self, BIG, SMALL, World};
 
 /// For each node where it should go, if anywhere, and why.
 fn told(world: &World) -> Vec<(Option<Use>, Reason)> {
@@ -331,6 +331,105 @@ fn for_a_little_more_no_node_takes_the_place_of_another(
     world.add_node("serves", BIG, Use::Hpc);
     world.pool().hpc.nodes.min = NodeCount::Count(1);
     assert_eq!(told(&world), [mines, serves]);
+}
+
+/// A big node that no profile lists, beside small miners. Idle it draws 605 W at the meter and full of
+/// jobs 3,201 W; a miner draws 2,145 W and idles with 517 W.
+fn server_beside(miners: &[&str]) -> World {
+    let mut world = World::new();
+    let mut class = world.pool().classes[0].clone();
+    class.model = "SERVER".into();
+    world.pool().classes.push(class);
+    world.add_node("server", "SERVER", Use::Idle);
+    for name in miners {
+        world.add_node(name, SMALL, Use::Mining);
+    }
+    world.run_controllers();
+    world
+}
+
+#[test]
+fn a_job_on_an_idle_node_gets_the_watts_of_a_miner() {
+    let mut world = server_beside(&["mines"]);
+    world.pool().power.cap_kw = Decimal::new(4.0);
+    world.add_job("train", 8);
+    world.run(12, 1);
+    assert_eq!(world.running("train"), 1, "{:?}", world.plan().waiting);
+    assert_eq!(world.uses()["mines"], Use::Idle);
+}
+
+/// There is room for one job now and for both once the miner has stopped.
+#[test]
+fn what_one_job_draws_is_not_left_for_the_next() {
+    let mut world = server_beside(&["mines"]);
+    world.add_node("twin", "SERVER", Use::Idle);
+    world.pool().power.cap_kw = Decimal::new(7.0);
+    world.add_job("train0", 8);
+    world.add_job("train1", 8);
+    let plan = world.plan();
+    let capped = plan.waiting.iter().filter(|one| one.verdict.reason == Reason::PowerCap);
+    assert_eq!(capped.count(), 1, "{:?}", plan.waiting);
+    world.run(12, 1);
+    assert_eq!(world.running("train"), 2);
+}
+
+#[rstest]
+#[case::others_draw_too_much(
+    &["mines"],
+    |world: &mut World| {
+        world.add_node("busy", "SERVER", Use::Hpc);
+        world.bind_job("runs", "busy", 8);
+    },
+    6.5
+)]
+#[case::another_miner_may_not_stop(
+    &["mines", "other"],
+    |world: &mut World| world.node("other").skip = true,
+    5.5
+)]
+#[case::a_floor_keeps_all_miners(
+    &["mines", "other"],
+    |world: &mut World| world.pool().mining.nodes.min = NodeCount::Count(2),
+    6.5
+)]
+fn no_miner_stops_for_a_job_that_does_not_fit_even_then(
+    #[case] miners: &[&str],
+    #[case] happens: fn(&mut World),
+    #[case] kilowatts: f64,
+) {
+    let mut world = server_beside(miners);
+    happens(&mut world);
+    world.pool().power.cap_kw = Decimal::new(kilowatts);
+    world.add_job("train", 8);
+    assert_eq!(world.plan().waiting[0].verdict.reason, Reason::PowerCap);
+    let decision = world.decision("mines");
+    assert_eq!((decision.candidate, decision.reason), (None, Reason::BestUse));
+}
+
+/// A miner stops that no longer pays, and another starts: at once if there is room beside a job that
+/// starts too, or else when the first has stopped.
+#[rstest]
+#[case::room_for_both(9.0, (Some(Use::Mining), Reason::MiningPays))]
+#[case::room_for_one(7.0, (None, Reason::PowerCap))]
+fn a_job_takes_room_before_a_miner(#[case] kilowatts: f64, #[case] starts: (Option<Use>, Reason)) {
+    let mut world = server_beside(&["mines"]);
+    world.add_node("starts", BIG, Use::Idle);
+    world.set("power", 1.0);
+    world.pool().power.cap_kw = Decimal::new(kilowatts);
+    world.add_job("train", 8);
+    let (hpc, idle) = (Some(Use::Hpc), Some(Use::Idle));
+    let wanted = [(idle, Reason::NothingPays), (hpc, Reason::DemandPays), starts];
+    assert_eq!(told(&world), wanted);
+}
+
+#[test]
+fn a_node_that_may_not_move_takes_no_room_from_others() {
+    let mut world = World::new();
+    world.add_node("held", BIG, Use::Idle);
+    world.add_node("starts", BIG, Use::Idle);
+    world.node("held").skip = true;
+    world.pool().power.cap_kw = Decimal::new(4.0);
+    assert_eq!(told(&world)[1], (Some(Use::Mining), Reason::MiningPays));
 }
 
 /// A floor of miners is what makes a node mine that should idle, whether any may serve or none.
