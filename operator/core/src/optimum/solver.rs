@@ -275,8 +275,15 @@ impl<'p> Solver<'p> {
             lots[worst] = false;
         }
         let mut point = self.fill(branch, relaxed.prices, &lots)?;
-        while self.improve(branch, &mut point) {}
-        Some((self.value(&point), point))
+        let mut value = self.value(&point);
+        // However sums are rounded, this ends.
+        while self.improve(branch, &mut point) {
+            let before = std::mem::replace(&mut value, self.value(&point));
+            if value <= before {
+                break;
+            }
+        }
+        Some((value, point))
     }
 
     /// The classes of which the lots take more nodes than there are.
