@@ -308,16 +308,9 @@ fn a_node_keeps_the_frugal_profile_that_fits_under_the_cap() {
     assert_eq!(told(&world), [(None, Reason::PowerCap)]);
 }
 
-/// A miner of another model earns less, so it would be the cheaper one to keep open.
-#[rstest]
-#[case::a_little_less("118M", (None, Reason::BestUse), (None, Reason::WarmStandby))]
-#[case::much_less("60M", (Some(Use::Hpc), Reason::BelowFloor), (Some(Use::Mining), Reason::WarmStandby))]
-fn for_a_little_more_no_node_takes_the_place_of_another(
-    #[case] hashrate: &str,
-    #[case] mines: (Option<Use>, Reason),
-    #[case] serves: (Option<Use>, Reason),
-) {
-    let mut world = World::mining(0);
+/// A world with another model that is like the big one but for its hash rate.
+fn alike(hashrate: &str) -> World {
+    let mut world = World::new();
     let mut class = world.pool().classes[0].clone();
     class.model = "ALIKE".into();
     world.pool().classes.push(class);
@@ -327,6 +320,19 @@ fn for_a_little_more_no_node_takes_the_place_of_another(
     hardware.hashrate = serde_yaml::from_str(hashrate).unwrap();
     profile.hardware.push(hardware);
     world.profiles.insert(support::etc(), profile);
+    world
+}
+
+/// A miner of another model earns less, so it would be the cheaper one to keep open.
+#[rstest]
+#[case::a_little_less("118M", (None, Reason::BestUse), (None, Reason::WarmStandby))]
+#[case::much_less("60M", (Some(Use::Hpc), Reason::BelowFloor), (Some(Use::Mining), Reason::WarmStandby))]
+fn for_a_little_more_no_node_takes_the_place_of_another(
+    #[case] hashrate: &str,
+    #[case] mines: (Option<Use>, Reason),
+    #[case] serves: (Option<Use>, Reason),
+) {
+    let mut world = alike(hashrate);
     world.add_node("mines", "ALIKE", Use::Mining);
     world.add_node("serves", BIG, Use::Hpc);
     world.pool().hpc.nodes.min = NodeCount::Count(1);
@@ -450,4 +456,48 @@ fn a_node_that_may_serve_no_more_mines_and_names_the_ceiling() {
     assert_eq!(told(&world), [(None, Reason::RecentlyBusy)]);
     world.pool().hpc.nodes.max = NodeCount::Count(0);
     assert_eq!(told(&world), [(Some(Use::Mining), Reason::AboveCeiling)]);
+}
+
+/// Nobody knows what anything earns, and it would do to idle either: the one that draws less.
+#[test]
+fn when_nothing_is_at_stake_the_most_frugal_makes_way() {
+    let mut world = World::new();
+    world.add_node("big", BIG, Use::Mining);
+    world.add_node("small", SMALL, Use::Mining);
+    for signal in ["power", "mining"] {
+        world.signals.get_mut(signal).unwrap().value = None;
+    }
+    world.pool().power.cap_kw = Decimal::new(4.0);
+    let wanted = [(None, Reason::ValueUnknown), (Some(Use::Idle), Reason::PowerCap)];
+    assert_eq!(told(&world), wanted);
+}
+
+/// One may mine. The other would, with some more hash rate, once the first has stopped.
+#[rstest]
+#[case::a_little_less("110M", (None, Reason::BestUse), (None, Reason::AboveCeiling))]
+#[case::much_less("100M", (Some(Use::Idle), Reason::AboveCeiling), (Some(Use::Mining), Reason::AboveCeiling))]
+fn for_a_little_more_no_miner_makes_way_to_another(
+    #[case] hashrate: &str,
+    #[case] mines: (Option<Use>, Reason),
+    #[case] rests: (Option<Use>, Reason),
+) {
+    let mut world = alike(hashrate);
+    world.add_node("mines", "ALIKE", Use::Mining);
+    world.add_node("rests", BIG, Use::Idle);
+    world.pool().mining.nodes.max = NodeCount::Count(1);
+    assert_eq!(told(&world), [mines, rests]);
+}
+
+/// Too many nodes serve, so that the split is looked at anew. One that may start to mine does, although
+/// that pays next to nothing.
+#[test]
+fn what_no_limit_concerns_happens_as_if_there_were_none() {
+    let mut world = World::new();
+    world.add_node("serves", BIG, Use::Hpc);
+    world.node("serves").empty_since = Some(world.now);
+    world.add_node("small", SMALL, Use::Idle);
+    world.pool().hpc.nodes.max = NodeCount::Count(0);
+    // It mines 1.50 USD/h for 1.628 kW at the meter.
+    world.set("power", (1.5 - 1e-4) / 1.628);
+    assert_eq!(told(&world)[1], (Some(Use::Mining), Reason::MiningPays));
 }
