@@ -612,19 +612,19 @@ fn a_branch_is_split_where_least_is_clear(
     }
 }
 
-/// One node mines, two serve and one idles; of two lots one is housed, on two nodes more.
+/// One node mines, two serve and four idle; of two lots one is housed, on two nodes more.
 #[test]
 fn watts_and_nodes_of_a_split_are_counted() {
     let outlet = |node_use, watts| Outlet { node_use, value: usd(1.0), watts };
     let options = vec![outlet(Use::Mining, 3), outlet(Use::Hpc, 50), outlet(Use::Idle, 700)];
     let lot = |watts| Lot { nodes: vec![(0, 2)], value: usd(1.0), watts };
     let problem = Problem {
-        classes: vec![Class { nodes: 6, options }],
+        classes: vec![Class { nodes: 9, options }],
         lots: vec![lot(8000), lot(90_000)],
         hpc: Limits::NONE,
         mining: Limits::NONE,
         watts: None,
     };
-    let point = Point { counts: vec![vec![1, 2, 1]], lots: vec![true, false] };
-    assert_eq!(Solver::new(&problem).used(&point), [8803, 4, 1]);
+    let point = Point { counts: vec![vec![1, 2, 4]], lots: vec![true, false] };
+    assert_eq!(Solver::new(&problem).used(&point), [10_903, 4, 1]);
 }
