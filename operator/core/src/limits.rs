@@ -386,7 +386,7 @@ impl<'a, 's> Scene<'a, 's> {
             Use::Hpc => Reason::BelowFloor,
             // A profile that pays less is mined for its watts alone.
             Use::Mining if best.node_use == Use::Mining => Reason::PowerCap,
-            Use::Mining if !tight.hpc => Reason::BelowFloor,
+            Use::Mining if best.node_use != Use::Hpc || !tight.hpc => Reason::BelowFloor,
             Use::Idle if best.node_use == Use::Mining && tight.watts => Reason::PowerCap,
             Use::Mining | Use::Idle => Reason::AboveCeiling,
         };

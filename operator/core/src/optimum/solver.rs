@@ -17,8 +17,8 @@ pub(super) type Amounts = [i64; AXES];
 pub(super) struct Axis {
     pub(super) min: i64,
     pub(super) max: i64,
-    less: f64,
-    more: f64,
+    pub(super) less: f64,
+    pub(super) more: f64,
 }
 
 impl Axis {
@@ -29,7 +29,7 @@ impl Axis {
 }
 
 /// Which nodes do what, and which lots are housed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Point {
     pub(super) counts: Vec<Vec<i64>>,
     pub(super) lots: Vec<bool>,
@@ -39,8 +39,8 @@ pub(super) struct Point {
 /// bounded only once every lot is decided.
 #[derive(Debug, Clone)]
 pub(super) struct Branch {
-    counts: Vec<Vec<(i64, i64)>>,
-    lots: Vec<Option<bool>>,
+    pub(super) counts: Vec<Vec<(i64, i64)>>,
+    pub(super) lots: Vec<Option<bool>>,
 }
 
 /// A branch as if everything that is limited could be had at a price.
@@ -50,7 +50,7 @@ pub(super) struct Relaxed {
     pub(super) bound: f64,
     /// What each lot then gains.
     profits: Vec<f64>,
-    lots: Vec<bool>,
+    pub(super) lots: Vec<bool>,
     used: Amounts,
 }
 
@@ -174,7 +174,7 @@ impl<'p> Solver<'p> {
     }
 
     /// What a branch is worth at most if its limits are prices. Nothing, if it is empty.
-    fn priced(&self, branch: &Branch, prices: Prices) -> Option<Relaxed> {
+    pub(super) fn priced(&self, branch: &Branch, prices: Prices) -> Option<Relaxed> {
         let firm: Vec<bool> = branch.lots.iter().map(|lot| *lot == Some(true)).collect();
         let filled = self.fill(branch, prices, &firm)?;
         // A lot takes its nodes from the best that they could do: as long as one is open, counts are
@@ -275,8 +275,15 @@ impl<'p> Solver<'p> {
             lots[worst] = false;
         }
         let mut point = self.fill(branch, relaxed.prices, &lots)?;
-        while self.improve(branch, &mut point) {}
-        Some((self.value(&point), point))
+        let mut value = self.value(&point);
+        // However sums are rounded, this ends.
+        while self.improve(branch, &mut point) {
+            let before = std::mem::replace(&mut value, self.value(&point));
+            if value <= before {
+                break;
+            }
+        }
+        Some((value, point))
     }
 
     /// The classes of which the lots take more nodes than there are.
@@ -299,7 +306,7 @@ impl<'p> Solver<'p> {
 
     /// Makes the one change of option that helps most: while the cap is exceeded, the one that costs
     /// least for each watt; then the one that gains most.
-    fn improve(&self, branch: &Branch, point: &mut Point) -> bool {
+    pub(super) fn improve(&self, branch: &Branch, point: &mut Point) -> bool {
         let used = self.used(point);
         let over = (used[0] - self.axes[0].max).max(0);
         let now = self.outside(used);
@@ -462,7 +469,7 @@ fn paid(prices: Prices, amounts: Amounts) -> f64 {
     prices.iter().zip(amounts).map(|(price, amount)| price * amount as f64).sum()
 }
 
-fn amounts(option: &Outlet) -> Amounts {
+pub(super) fn amounts(option: &Outlet) -> Amounts {
     [
         i64::try_from(option.watts).unwrap_or(UNLIMITED),
         i64::from(option.node_use == Use::Hpc),

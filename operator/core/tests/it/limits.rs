@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use rstest::rstest;
 use switchyard_api::{Cause, Decimal, NodeCount, ProfileRef, Reason, Use};
 
-use crate::support::{self, BIG, World};
+use crate::support::{self, BIG, SMALL, World};
 
 /// For each node where it should go, if anywhere, and why.
 fn told(world: &World) -> Vec<(Option<Use>, Reason)> {
@@ -308,16 +308,9 @@ fn a_node_keeps_the_frugal_profile_that_fits_under_the_cap() {
     assert_eq!(told(&world), [(None, Reason::PowerCap)]);
 }
 
-/// A miner of another model earns less, so it would be the cheaper one to keep open.
-#[rstest]
-#[case::a_little_less("118M", (None, Reason::BestUse), (None, Reason::WarmStandby))]
-#[case::much_less("60M", (Some(Use::Hpc), Reason::BelowFloor), (Some(Use::Mining), Reason::WarmStandby))]
-fn for_a_little_more_no_node_takes_the_place_of_another(
-    #[case] hashrate: &str,
-    #[case] mines: (Option<Use>, Reason),
-    #[case] serves: (Option<Use>, Reason),
-) {
-    let mut world = World::mining(0);
+/// A world with another model that is like the big one but for its hash rate.
+fn alike(hashrate: &str) -> World {
+    let mut world = World::new();
     let mut class = world.pool().classes[0].clone();
     class.model = "ALIKE".into();
     world.pool().classes.push(class);
@@ -327,8 +320,184 @@ fn for_a_little_more_no_node_takes_the_place_of_another(
     hardware.hashrate = serde_yaml::from_str(hashrate).unwrap();
     profile.hardware.push(hardware);
     world.profiles.insert(support::etc(), profile);
+    world
+}
+
+/// A miner of another model earns less, so it would be the cheaper one to keep open.
+#[rstest]
+#[case::a_little_less("118M", (None, Reason::BestUse), (None, Reason::WarmStandby))]
+#[case::much_less("60M", (Some(Use::Hpc), Reason::BelowFloor), (Some(Use::Mining), Reason::WarmStandby))]
+fn for_a_little_more_no_node_takes_the_place_of_another(
+    #[case] hashrate: &str,
+    #[case] mines: (Option<Use>, Reason),
+    #[case] serves: (Option<Use>, Reason),
+) {
+    let mut world = alike(hashrate);
     world.add_node("mines", "ALIKE", Use::Mining);
     world.add_node("serves", BIG, Use::Hpc);
     world.pool().hpc.nodes.min = NodeCount::Count(1);
     assert_eq!(told(&world), [mines, serves]);
+}
+
+/// A big node that no profile lists, beside small miners. Idle it draws 605 W at the meter and full of
+/// jobs 3,201 W; a miner draws 2,145 W and idles with 517 W.
+fn server_beside(miners: &[&str]) -> World {
+    let mut world = World::new();
+    let mut class = world.pool().classes[0].clone();
+    class.model = "SERVER".into();
+    world.pool().classes.push(class);
+    world.add_node("server", "SERVER", Use::Idle);
+    for name in miners {
+        world.add_node(name, SMALL, Use::Mining);
+    }
+    world.run_controllers();
+    world
+}
+
+#[test]
+fn a_job_on_an_idle_node_gets_the_watts_of_a_miner() {
+    let mut world = server_beside(&["mines"]);
+    world.pool().power.cap_kw = Decimal::new(4.0);
+    world.add_job("train", 8);
+    world.run(12, 1);
+    assert_eq!(world.running("train"), 1, "{:?}", world.plan().waiting);
+    assert_eq!(world.uses()["mines"], Use::Idle);
+}
+
+/// There is room for one job now and for both once the miner has stopped.
+#[test]
+fn what_one_job_draws_is_not_left_for_the_next() {
+    let mut world = server_beside(&["mines"]);
+    world.add_node("twin", "SERVER", Use::Idle);
+    world.pool().power.cap_kw = Decimal::new(7.0);
+    world.add_job("train0", 8);
+    world.add_job("train1", 8);
+    let plan = world.plan();
+    let capped = plan.waiting.iter().filter(|one| one.verdict.reason == Reason::PowerCap);
+    assert_eq!(capped.count(), 1, "{:?}", plan.waiting);
+    world.run(12, 1);
+    assert_eq!(world.running("train"), 2);
+}
+
+#[rstest]
+#[case::others_draw_too_much(
+    &["mines"],
+    |world: &mut World| {
+        world.add_node("busy", "SERVER", Use::Hpc);
+        world.bind_job("runs", "busy", 8);
+    },
+    6.5
+)]
+#[case::another_miner_may_not_stop(
+    &["mines", "other"],
+    |world: &mut World| world.node("other").skip = true,
+    5.5
+)]
+#[case::a_floor_keeps_all_miners(
+    &["mines", "other"],
+    |world: &mut World| world.pool().mining.nodes.min = NodeCount::Count(2),
+    6.5
+)]
+fn no_miner_stops_for_a_job_that_does_not_fit_even_then(
+    #[case] miners: &[&str],
+    #[case] happens: fn(&mut World),
+    #[case] kilowatts: f64,
+) {
+    let mut world = server_beside(miners);
+    happens(&mut world);
+    world.pool().power.cap_kw = Decimal::new(kilowatts);
+    world.add_job("train", 8);
+    assert_eq!(world.plan().waiting[0].verdict.reason, Reason::PowerCap);
+    let decision = world.decision("mines");
+    assert_eq!((decision.candidate, decision.reason), (None, Reason::BestUse));
+}
+
+/// A miner stops that no longer pays, and another starts: at once if there is room beside a job that
+/// starts too, or else when the first has stopped.
+#[rstest]
+#[case::room_for_both(9.0, (Some(Use::Mining), Reason::MiningPays))]
+#[case::room_for_one(7.0, (None, Reason::PowerCap))]
+fn a_job_takes_room_before_a_miner(#[case] kilowatts: f64, #[case] starts: (Option<Use>, Reason)) {
+    let mut world = server_beside(&["mines"]);
+    world.add_node("starts", BIG, Use::Idle);
+    world.set("power", 1.0);
+    world.pool().power.cap_kw = Decimal::new(kilowatts);
+    world.add_job("train", 8);
+    let (hpc, idle) = (Some(Use::Hpc), Some(Use::Idle));
+    let wanted = [(idle, Reason::NothingPays), (hpc, Reason::DemandPays), starts];
+    assert_eq!(told(&world), wanted);
+}
+
+#[test]
+fn a_node_that_may_not_move_takes_no_room_from_others() {
+    let mut world = World::new();
+    world.add_node("held", BIG, Use::Idle);
+    world.add_node("starts", BIG, Use::Idle);
+    world.node("held").skip = true;
+    world.pool().power.cap_kw = Decimal::new(4.0);
+    assert_eq!(told(&world)[1], (Some(Use::Mining), Reason::MiningPays));
+}
+
+/// A floor of miners is what makes a node mine that should idle, whether any may serve or none.
+#[rstest]
+fn a_floor_is_named_where_none_may_serve(#[values(0, 1)] most: u32) {
+    let mut world = World::mining(2);
+    world.set("power", 9.0);
+    world.pool().mining.nodes.min = NodeCount::Count(1);
+    world.pool().hpc.nodes.max = NodeCount::Count(most);
+    assert_eq!(count(&world, None, Reason::BelowFloor), 1, "{:?}", told(&world));
+}
+
+#[test]
+fn a_node_that_may_serve_no_more_mines_and_names_the_ceiling() {
+    let mut world = World::new();
+    world.add_node("serves", BIG, Use::Hpc);
+    world.node("serves").empty_since = Some(world.now);
+    assert_eq!(told(&world), [(None, Reason::RecentlyBusy)]);
+    world.pool().hpc.nodes.max = NodeCount::Count(0);
+    assert_eq!(told(&world), [(Some(Use::Mining), Reason::AboveCeiling)]);
+}
+
+/// Nobody knows what anything earns, and it would do to idle either: the one that draws less.
+#[test]
+fn when_nothing_is_at_stake_the_most_frugal_makes_way() {
+    let mut world = World::new();
+    world.add_node("big", BIG, Use::Mining);
+    world.add_node("small", SMALL, Use::Mining);
+    for signal in ["power", "mining"] {
+        world.signals.get_mut(signal).unwrap().value = None;
+    }
+    world.pool().power.cap_kw = Decimal::new(4.0);
+    let wanted = [(None, Reason::ValueUnknown), (Some(Use::Idle), Reason::PowerCap)];
+    assert_eq!(told(&world), wanted);
+}
+
+/// One may mine. The other would, with some more hash rate, once the first has stopped.
+#[rstest]
+#[case::a_little_less("110M", (None, Reason::BestUse), (None, Reason::AboveCeiling))]
+#[case::much_less("100M", (Some(Use::Idle), Reason::AboveCeiling), (Some(Use::Mining), Reason::AboveCeiling))]
+fn for_a_little_more_no_miner_makes_way_to_another(
+    #[case] hashrate: &str,
+    #[case] mines: (Option<Use>, Reason),
+    #[case] rests: (Option<Use>, Reason),
+) {
+    let mut world = alike(hashrate);
+    world.add_node("mines", "ALIKE", Use::Mining);
+    world.add_node("rests", BIG, Use::Idle);
+    world.pool().mining.nodes.max = NodeCount::Count(1);
+    assert_eq!(told(&world), [mines, rests]);
+}
+
+/// Too many nodes serve, so that the split is looked at anew. One that may start to mine does, although
+/// that pays next to nothing.
+#[test]
+fn what_no_limit_concerns_happens_as_if_there_were_none() {
+    let mut world = World::new();
+    world.add_node("serves", BIG, Use::Hpc);
+    world.node("serves").empty_since = Some(world.now);
+    world.add_node("small", SMALL, Use::Idle);
+    world.pool().hpc.nodes.max = NodeCount::Count(0);
+    // It mines 1.50 USD/h for 1.628 kW at the meter.
+    world.set("power", (1.5 - 1e-4) / 1.628);
+    assert_eq!(told(&world)[1], (Some(Use::Mining), Reason::MiningPays));
 }
