@@ -4,48 +4,19 @@
 //! Of the rest each takes the better of mining with its best profile and doing nothing; then floors,
 //! ceilings and the power cap are kept with the nodes for which that costs least.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
-use switchyard_api::{Cause, ProfileRef, Reason, Use};
+use switchyard_api::{Cause, Reason, Use};
 
 use crate::{
+    choice::{Candidate, Choice},
     demand::Demand,
     economics::{ClassEconomics, ProfileValue},
     experience::Rest,
     limits,
     quantity::UsdPerHour,
     survey::{NodeId, NodeView, PoolView, Survey},
-    switching::{self, Payback},
+    switching,
 };
-
-/// What should become of a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Choice {
-    /// It is well where it is, or nothing better is known.
-    Stay(Reason),
-    /// It should move.
-    Move(Candidate),
-}
-
-/// A move that is worth making.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
-    /// The use it gets.
-    pub to: Use,
-    /// The profile it then mines with.
-    pub profile: Option<Arc<ProfileRef>>,
-    /// Why, for budgets and gates.
-    pub cause: Cause,
-    /// Why, for people.
-    pub reason: Reason,
-    /// What it gains, USD per hour; not known where a value is not.
-    pub gain: Option<UsdPerHour>,
-    /// Is every value that it rests on trusted?
-    pub trusted: bool,
-    /// Of a move for a price, whether it pays for the switch.
-    pub payback: Option<Payback>,
-}
 
 /// Chooses for every node of a pool, in the order of its nodes.
 pub fn choose(survey: &Survey<'_>, index: usize, demand: &Demand<'_>) -> Vec<Choice> {

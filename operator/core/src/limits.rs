@@ -6,12 +6,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use switchyard_api::{Cause, NodeRange, ProfileRef, Reason, Use};
 
 use crate::{
-    allocation::{Candidate, Choice},
+    choice::{Candidate, Choice},
     demand::Demand,
+    draw,
     economics::{ClassEconomics, ProfileValue, Quote},
     gate::{self, Request},
     optimum::{self, Class, Limits, Outlet, Problem},
-    power,
     quantity::UsdPerHour,
     survey::{NodeId, NodeView, PoolView, Survey},
 };
@@ -134,7 +134,7 @@ impl<'a, 's> Scene<'a, 's> {
         Bounds {
             hpc: limits(&spec.hpc.nodes),
             mining: limits(&spec.mining.nodes),
-            watts: power::cap(self.pool),
+            watts: draw::cap(self.pool),
         }
     }
 
@@ -186,7 +186,7 @@ impl<'a, 's> Scene<'a, 's> {
         match choice {
             Choice::Move(_) if self.gated(index) => now,
             Choice::Move(candidate) => match self.demand.openings.get(&self.id(index)) {
-                Some(opening) => power::opened(self.pool, node, opening),
+                Some(opening) => draw::opened(self.pool, node, opening),
                 None if is_free(node) => {
                     let way = Way { node_use: candidate.to, profile: candidate.profile.as_ref() };
                     self.draw(index, node, way)
@@ -198,11 +198,11 @@ impl<'a, 's> Scene<'a, 's> {
     }
 
     fn draw_now(&self, index: usize, node: &NodeView<'_>) -> u64 {
-        power::load(self.pool, node, self.demand.reserved.contains(&self.id(index)))
+        draw::load(self.pool, node, self.demand.reserved.contains(&self.id(index)))
     }
 
     fn draw_settled(&self, index: usize, node: &NodeView<'_>) -> u64 {
-        power::settled(self.pool, node, self.demand.reserved.contains(&self.id(index)))
+        draw::settled(self.pool, node, self.demand.reserved.contains(&self.id(index)))
     }
 
     /// What a node without jobs draws, W at the meter.
@@ -211,11 +211,11 @@ impl<'a, 's> Scene<'a, 's> {
         let profile = class.and_then(|class| profile(class, way.profile?));
         match (way.node_use, class) {
             (Use::Mining, Some(class)) => match profile {
-                Some(profile) => power::at_meter(self.pool, class.mining_watts(profile, node.gpus)),
+                Some(profile) => draw::at_meter(self.pool, class.mining_watts(profile, node.gpus)),
                 None => self.draw_now(index, node),
             },
             (Use::Hpc | Use::Idle, Some(class)) => {
-                power::at_meter(self.pool, class.idle_watts(node.gpus))
+                draw::at_meter(self.pool, class.idle_watts(node.gpus))
             }
             (_, None) => 0,
         }

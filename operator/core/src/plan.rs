@@ -8,12 +8,14 @@ use switchyard_api::{
 };
 
 use crate::{
-    allocation::{self, Candidate, Choice},
+    allocation,
     budget::{Allowance, Move},
-    demand::{self, Demand, Verdict},
+    choice::{Candidate, Choice},
+    demand::{Demand, Gang, Verdict},
     door,
     gate::{self, Block, Gate, Request},
     quantity::UsdPerHour,
+    serving,
     snapshot::Work,
     survey::{NodeId, NodeView, PoolView, Survey},
 };
@@ -83,7 +85,7 @@ const STEPS: SignedDuration = SignedDuration::from_secs(120);
 /// Takes the decision.
 pub fn decide(survey: &Survey<'_>) -> Plan {
     let mut allowances = Allowance::of_pools(survey);
-    let demand = demand::serve(survey, &mut allowances);
+    let demand = serving::serve(survey, &mut allowances);
     let pools = survey.pools.iter().zip(&mut allowances).enumerate();
     let pools = pools
         .map(|(index, (pool, allowance))| plan_pool(survey, index, pool, &demand, allowance))
@@ -303,7 +305,7 @@ fn order(
 fn waiting(survey: &Survey<'_>, demand: &Demand<'_>) -> Vec<Waiting> {
     let resources: Vec<_> =
         survey.pools.iter().map(|pool| pool.facts.spec.gpu.resource_name.as_str()).collect();
-    let gpus = |gang: &demand::Gang<'_>| {
+    let gpus = |gang: &Gang<'_>| {
         let of_pod = |pod: &&crate::snapshot::PodFacts| {
             resources.iter().map(|resource| pod.requests.extended(resource)).max().unwrap_or(0)
         };

@@ -10,7 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use switchyard_api::{Reason, Use};
 
 use crate::{
-    allocation::{self, Candidate},
+    allocation,
+    choice::Candidate,
     forecast::Forecast,
     gate,
     people::Hold,

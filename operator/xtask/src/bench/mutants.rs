@@ -9,7 +9,7 @@ use super::rows;
 use crate::run::{cargo, root, run as run_to_end, step, target};
 
 /// What decides, in operator/core/src.
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "gate.rs",
     "budget.rs",
     "economics.rs",
@@ -17,6 +17,7 @@ const FILES: [&str; 8] = [
     "allocation.rs",
     "limits.rs",
     "power.rs",
+    "draw.rs",
     "optimum/*.rs",
 ];
 const VERSION: &str = "27.1.0";
