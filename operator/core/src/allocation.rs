@@ -11,9 +11,9 @@ use crate::{
     choice::{Candidate, Choice},
     demand::Demand,
     economics::{ClassEconomics, ProfileValue},
-    experience::Rest,
     limits,
     quantity::UsdPerHour,
+    rest::Rest,
     survey::{NodeId, NodeView, PoolView, Survey},
     switching,
 };

@@ -12,7 +12,7 @@ use croner::{
 use jiff::{SignedDuration, Timestamp, tz::TimeZone, tz::TimeZoneDatabase};
 use switchyard_api::{Budget, Cause, Period, Reason, Shifting};
 
-use crate::gate::{Block, Gate};
+use crate::block::{Block, Gate};
 
 /// An opening that is farther away is not told.
 const FORESIGHT: SignedDuration = SignedDuration::from_hours(366 * 24);

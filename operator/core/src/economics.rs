@@ -12,11 +12,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use switchyard_api::{GPUPoolSpec, GpuClass, Hardware, ProfileRef, keys};
+use switchyard_api::{GPUPoolSpec, GpuClass, Hardware, ProfileRef, Use, keys};
 
 use crate::{
-    experience::Rest,
-    quantity::{Measure, UsdPerGpuHour, UsdPerHashrateDay, UsdPerHour, UsdPerKwh, Watts},
+    experience::{Experience, Unmade},
+    quantity::{Measure, Usd, UsdPerGpuHour, UsdPerHashrateDay, UsdPerHour, UsdPerKwh, Watts},
+    rest::Rest,
     snapshot::{ProfileFacts, Reading, Snapshot},
 };
 
@@ -244,6 +245,24 @@ impl ClassEconomics {
     /// The most that a node could be paid for mining, power not paid.
     pub fn best_income(&self, gpus: u32) -> Option<UsdPerHour> {
         self.profiles.iter().filter_map(|profile| profile.earns(gpus)).max()
+    }
+
+    /// What a switch of a node costs: for as long as it takes, what the node would be paid for mining,
+    /// its power not deducted, because it draws power all the same.
+    pub fn switch_cost(
+        &self,
+        experience: &Experience,
+        pool: &str,
+        gpus: u32,
+        (from, to): (Use, Use),
+    ) -> Usd {
+        self.best_income(gpus).unwrap_or_default().over(experience.switch_takes(pool, from, to))
+    }
+
+    /// The switch that the nodes of the class with so many GPUs have not made.
+    pub(crate) fn unmade(&self, pool: &Arc<str>, gpus: u32, from: &Rest, to: &Rest) -> Unmade {
+        let (from, to) = (from.clone(), to.clone());
+        Unmade { pool: pool.clone(), model: self.model.clone(), gpus, from, to }
     }
 
     /// The profile that a node's label names.

@@ -11,9 +11,10 @@ use switchyard_api::GPUPoolSpec;
 
 use crate::{
     economics::ClassEconomics,
-    experience::{Experience, Rest},
+    experience::Experience,
     forecast::Forecast,
     quantity::{Usd, UsdPerKwh},
+    rest::Rest,
 };
 
 /// What forecasts say to each kind of a pool's nodes, by class and GPUs.
@@ -88,7 +89,7 @@ impl Advice {
                     if from == to {
                         return 0.0;
                     }
-                    experience.switch_cost(pool, class, gpus, uses).number()
+                    class.switch_cost(experience, pool, gpus, uses).number()
                 };
                 rests.iter().map(cost).collect()
             })

@@ -9,11 +9,12 @@ use switchyard_api::{
 
 use crate::{
     allocation,
+    block::{Block, Gate},
     budget::{Allowance, Move},
     choice::{Candidate, Choice},
     demand::{Demand, Gang, Verdict},
     door,
-    gate::{self, Block, Gate, Request},
+    gate::{self, Request},
     quantity::UsdPerHour,
     serving,
     snapshot::Work,

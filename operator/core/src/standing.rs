@@ -63,7 +63,7 @@ fn told(
 /// seen for the first time, or is not told. Right to a second.
 ///
 /// The facts are those of the next snapshot: with the marks that the plan's pass writes, and with what an
-/// [`Observer`](crate::experience::Observer) learned from this survey.
+/// [`Observer`](crate::observer::Observer) learned from this survey.
 pub fn stands_until(survey: &Survey<'_>, plan: &Plan) -> Option<Timestamp> {
     let ordered = plan.pools.iter().any(|pool| !pool.orders.is_empty());
     if ordered || !survey.snapshot.shifts.is_empty() {

@@ -17,9 +17,10 @@ use switchyard_api::Use;
 
 use crate::{
     economics::ClassEconomics,
-    experience::{Experience, Rest},
+    experience::Experience,
     outlook::Timing,
     quantity::{Usd, UsdPerHour},
+    rest::Rest,
     survey::{NodeView, PoolView, Survey},
 };
 
@@ -87,7 +88,9 @@ pub fn payback(
     let missed = match node.node_use {
         // Each open node has been empty for a time of its own.
         Use::Hpc => gain.over(node.empty_for(now)),
-        Use::Mining | Use::Idle => experience.missed(pool, class, node.gpus, (from, to), now),
+        Use::Mining | Use::Idle => {
+            experience.missed(&class.unmade(&pool.facts.name, node.gpus, from, to), now)
+        }
     };
     let uses = (node.node_use, to.node_use());
     let back = there_and_back(experience, pool, class, node.gpus, uses);
@@ -117,7 +120,7 @@ fn there_and_back(
     gpus: u32,
     (from, to): (Use, Use),
 ) -> Usd {
-    let cost = |uses| experience.switch_cost(&pool.facts.name, class, gpus, uses);
+    let cost = |uses| class.switch_cost(experience, &pool.facts.name, gpus, uses);
     cost((from, to)) + cost((to, from))
 }
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use switchyard_api::{GPUPool, NodeShift, Period, ProfileRef, Selector, keys};
 use switchyard_core::{
     breaker,
-    experience::Observer,
+    observer::Observer,
     snapshot::{NodeFacts, PodFacts, PoolFacts, ProfileFacts, ShiftFacts, Snapshot},
     survey::Survey,
 };

@@ -15,7 +15,7 @@ use super::{
     worth,
 };
 use crate::{
-    gate::{Block, Gate},
+    block::{Block, Gate},
     plan::{NodeDecision, Plan},
     quantity::UsdPerHour,
     survey::{NodeId, NodeView, PoolView, Survey},

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use rstest::rstest;
 use switchyard_api::{Cause, Conditions, Judgement, Mode, Phase, ProfileRef, Reason, Use};
 use switchyard_core::{
+    block::Gate,
     calendar::Calendar,
-    gate::Gate,
     people::Hold,
     plan,
     quantity::Measure,

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 use rstest::rstest;
 use switchyard_api::{Cause, Decimal, Packing, Reason, Use};
-use switchyard_core::{gate::Gate, plan, snapshot::Barrier, survey::survey, switching};
+use switchyard_core::{block::Gate, plan, snapshot::Barrier, survey::survey, switching};
 
 use crate::support::{self, BIG, World};
 

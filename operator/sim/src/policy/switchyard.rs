@@ -11,8 +11,8 @@ use switchyard_api::{
     NodeShiftStatus, Period, PodAnnotationPrice, ProfileRef, Selector, Use, keys,
 };
 use switchyard_core::{
-    experience::Observer,
     forecast::Forecast,
+    observer::Observer,
     plan,
     quantity::{Measure, UsdPerGpuHour},
     snapshot::{

@@ -18,10 +18,9 @@ use switchyard_api::{
     BreakerStatus, GPUPoolSpec, MiningProfileSpec, NodeShiftStatus, ProfileRef, Selector, Use, keys,
 };
 use switchyard_core::{
-    breaker,
-    experience::Observer,
-    fit,
+    breaker, fit,
     forecast::Forecast,
+    observer::Observer,
     people::{Hold, Pin},
     phase,
     plan::{self, Plan},
