@@ -2,7 +2,8 @@
 
 use std::{future::Future, time::Duration};
 
-use kube::{Client, Config, core::Status};
+use kube::{Client, Config, api::PostParams, core::Status};
+use switchyard_api::keys;
 
 /// No write takes longer than this; a client without a limit would wait for minutes.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -85,4 +86,9 @@ pub async fn write<T>(request: impl Future<Output = kube::Result<T>>) -> Result<
         Ok(Err(error)) => Err(WriteError::Failed(Box::new(error))),
         Err(_) => Err(WriteError::TimedOut),
     }
+}
+
+/// A write is seen as ours.
+pub(crate) fn params() -> PostParams {
+    PostParams { field_manager: Some(keys::MANAGER.into()), ..PostParams::default() }
 }

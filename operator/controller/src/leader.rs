@@ -13,17 +13,13 @@ use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
-use kube::{
-    Api, Client,
-    api::{ObjectMeta, PostParams},
-};
-use switchyard_api::keys;
+use kube::{Api, Client, api::ObjectMeta};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::{
-    api::{WriteError, write},
+    api::{WriteError, params, write},
     record::Record,
     settings::Settings,
 };
@@ -218,8 +214,4 @@ impl Election {
 
 pub(crate) fn holder(lease: &Lease) -> &str {
     lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default()
-}
-
-pub(crate) fn params() -> PostParams {
-    PostParams { field_manager: Some(keys::MANAGER.into()), ..PostParams::default() }
 }

@@ -9,10 +9,7 @@ use kube::{Api, Client, Resource, ResourceExt, api::ObjectMeta};
 use switchyard_api::{Leader, LeaderSpec};
 use tracing::debug;
 
-use crate::{
-    api::{WriteError, write},
-    leader::params,
-};
+use crate::api::{WriteError, params, write};
 
 /// The one object that names the leader.
 #[derive(Debug)]

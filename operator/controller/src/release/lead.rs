@@ -8,8 +8,8 @@ use kube::{Api, Client};
 use switchyard_api::Leader;
 
 use crate::{
-    api::{WriteError, write},
-    leader::{holder, params},
+    api::{WriteError, params, write},
+    leader::holder,
     record::found,
 };
 

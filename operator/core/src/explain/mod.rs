@@ -3,6 +3,7 @@
 //! Nothing is derived twice here: a change is found by trying it, on a copy of the facts, with the
 //! very survey and plan that decide. What an explanation promises therefore happens.
 
+mod gates;
 mod lever;
 mod node;
 mod pool;
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use switchyard_api::{Cause, Mode, ProfileRef, Reason, Use};
 
 pub use self::{node::node, pool::pool};
-use crate::survey::Survey;
+use crate::{plan::NodeDecision, survey::Survey};
 
 /// Why a node moves or stays.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -172,6 +173,14 @@ pub struct Destination {
     pub node_use: Use,
     /// The profile that it then mines with.
     pub profile: Option<ProfileRef>,
+}
+
+impl Destination {
+    /// Where a node should go.
+    fn wanted(found: &NodeDecision) -> Option<Self> {
+        let candidate = found.candidate.as_ref()?;
+        Some(Self { node_use: candidate.to, profile: candidate.profile.as_deref().cloned() })
+    }
 }
 
 /// A gate and how it stands.

@@ -2,29 +2,22 @@
 
 use std::cmp::Ordering;
 
-use strum::IntoEnumIterator;
-use switchyard_api::Reason;
-
 use super::{
-    Decision, Destination, Flip, GateState, NodeExplanation, Step, Unexplained,
+    Decision, Flip, NodeExplanation, Step, Unexplained,
+    gates::gates,
     lever::Lever,
-    mode_reason,
-    remedy::remedy,
     similar,
     trial::{Trial, Verdict},
     worth,
 };
 use crate::{
-    block::{Block, Gate},
     plan::{NodeDecision, Plan},
     quantity::UsdPerHour,
-    survey::{NodeId, NodeView, PoolView, Survey},
+    survey::{NodeId, PoolView, Survey},
 };
 
 /// A node is listed with at most so many jobs.
 const JOBS_SHOWN: usize = 100;
-/// The mode of a pool, among the gates.
-const MODE: &str = "Mode";
 
 /// Explains a node.
 pub fn node(survey: &Survey<'_>, plan: &Plan, name: &str) -> Result<NodeExplanation, Unexplained> {
@@ -96,48 +89,6 @@ fn decision(pool: &PoolView<'_>, found: &NodeDecision) -> Decision {
         cause: candidate.map(|one| one.cause),
         gain: candidate.and_then(|one| one.gain).map(UsdPerHour::number),
     }
-}
-
-/// Where a node should go.
-pub(super) fn wanted(found: &NodeDecision) -> Option<Destination> {
-    let candidate = found.candidate.as_ref()?;
-    Some(Destination { node_use: candidate.to, profile: candidate.profile.as_deref().cloned() })
-}
-
-/// Every gate and how it stands, and the mode of the pool, which comes last.
-pub(super) fn gates(
-    survey: &Survey<'_>,
-    index: usize,
-    pool: &PoolView<'_>,
-    node: &NodeView<'_>,
-    found: &NodeDecision,
-) -> Vec<GateState> {
-    if found.candidate.is_none() {
-        return Vec::new();
-    }
-    let closed = |gate: String, reason: Reason, block: Option<&Block>| GateState {
-        gate,
-        open: false,
-        reason: Some(reason),
-        sentence: Some(reason.sentence().to_owned()),
-        until: block.and_then(|block| block.until),
-        remedy: remedy(reason, survey, index, pool, node).map(|remedy| remedy.what),
-    };
-    let state = |gate: Gate| {
-        let block = found.blocks.iter().find(|block| block.gate == gate);
-        block.map_or_else(
-            || open(gate.to_string()),
-            |block| closed(gate.to_string(), block.reason, Some(block)),
-        )
-    };
-    let mode = mode_reason(pool.facts.spec.shifting.mode)
-        .filter(|reason| found.blocks.iter().all(|block| block.reason != *reason));
-    let mode = mode.map_or_else(|| open(MODE.into()), |reason| closed(MODE.into(), reason, None));
-    Gate::iter().map(state).chain([mode]).collect()
-}
-
-fn open(gate: String) -> GateState {
-    GateState { gate, open: true, reason: None, sentence: None, until: None, remedy: None }
 }
 
 /// Every single change that flips the decision, and the prices that do not.

@@ -5,10 +5,7 @@ use jiff::Timestamp;
 use switchyard_api::{Mode, Reason};
 
 use super::{
-    Destination, Flip, GateState, PriceChange, Step,
-    lever::Lever,
-    node::{gates, wanted},
-    remedy::remedy,
+    Destination, Flip, GateState, PriceChange, Step, gates::gates, lever::Lever, remedy::remedy,
 };
 use crate::{
     allocation::rests_at,
@@ -28,7 +25,7 @@ pub(super) struct Verdict {
 
 impl Verdict {
     pub(super) fn of(mode: Mode, decision: &NodeDecision) -> Self {
-        Self { to: wanted(decision), moves: decision.moves() && mode == Mode::Active }
+        Self { to: Destination::wanted(decision), moves: decision.moves() && mode == Mode::Active }
     }
 }
 
