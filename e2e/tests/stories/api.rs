@@ -16,7 +16,7 @@ spec:
 ";
 
 /// A manifest, what is replaced in it by what, and what the API server then says.
-const REFUSED: [(&str, &str, &str, &str); 38] = [
+const REFUSED: [(&str, &str, &str, &str); 39] = [
     (POOL, "{matchLabels: {site: demo}}", "{}", "would take every node"),
     (POOL, "{signal: power}", "{}", "either a signal or usdPerKWh"),
     (POOL, "{signal: power}", "{signal: power, usdPerKWh: '1'}", "either a signal or usdPerKWh"),
@@ -104,6 +104,7 @@ const REFUSED: [(&str, &str, &str, &str); 38] = [
         "  income: {haircutPercent: '-1', ",
         "what is not believed of the signal",
     ),
+    (POOL, "patience: '0'", "patience: '0'\n    wearUSD: '-1'", "what a switch wears off a node"),
     (SIGNAL, "USDPerKWh", "USDPerMonth", "Unsupported value"),
     (
         SIGNAL,

@@ -367,6 +367,14 @@ pub struct Shifting {
         "message": "patience is a multiple of what a switch costs: give a decimal from \"0\" to \"1000\", such as \"2\"",
     }]))]
     pub patience: Decimal,
+    /// What each switch wears off a node, USD, beyond the time that it takes: `"0.05"` where hot and cold
+    /// GPUs, fans and disks are known to fail the sooner. A price and a job have to pay for it, too.
+    #[serde(default, rename = "wearUSD")]
+    #[schemars(extend("x-kubernetes-validations" = [{
+        "rule": "double(self) >= 0.0 && double(self) <= 1000.0",
+        "message": "wearUSD is what a switch wears off a node: give a decimal from \"0\" to \"1000\", such as \"0.05\"",
+    }]))]
+    pub wear_usd: Decimal,
     /// How many nodes may be on the move at once; the least of those that apply counts.
     #[serde(default = "default_budgets")]
     #[schemars(length(max = 16))]
@@ -395,6 +403,7 @@ impl Default for Shifting {
             mode: Mode::default(),
             min_dwell: MinDwell::default(),
             patience: default_patience(),
+            wear_usd: Decimal::default(),
             budgets: default_budgets(),
             windows: Vec::new(),
             breaker: Breaker::default(),

@@ -42,7 +42,7 @@ pub struct MiningProfileSpec {
     #[schemars(length(min = 1, max = 64))]
     pub algorithm: String,
     /// What the pool that is mined with keeps, percent.
-    #[serde(default = "nothing")]
+    #[serde(default)]
     #[schemars(extend("x-kubernetes-validations" = [{
         "rule": "double(self) >= 0.0 && double(self) <= 100.0",
         "message": "poolFeePercent is what the mining pool keeps: give a decimal from \"0\" to \"100\"",
@@ -76,10 +76,6 @@ impl MiningProfileSpec {
     }
 }
 
-fn nothing() -> Decimal {
-    Decimal::new(0.0).unwrap_or_else(|| unreachable!("zero is finite"))
-}
-
 /// What the network pays for hash rate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -89,7 +85,7 @@ pub struct Income {
     pub signal: String,
     /// What is not believed of the signal, percent. Calculators know no stale shares, no orphaned blocks
     /// and no bad luck: `"10"` where payouts have been a tenth below what was announced.
-    #[serde(default = "nothing")]
+    #[serde(default)]
     #[schemars(extend("x-kubernetes-validations" = [{
         "rule": "double(self) >= 0.0 && double(self) <= 100.0",
         "message": "haircutPercent is what is not believed of the signal: give a decimal from \"0\" to \"100\"",

@@ -26,7 +26,7 @@ impl ParseValueError {
 }
 
 /// A finite decimal number written as a string, such as `"0.065"`.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default)]
 pub struct Decimal(f64);
 
 const DECIMAL_PATTERN: &str = r"^-?[0-9]{1,12}(\.[0-9]{1,12})?$";

@@ -141,6 +141,8 @@ pub struct ClassEconomics {
     /// The GPU model.
     pub(crate) model: Arc<str>,
     prices: Prices,
+    /// What a switch wears off a node.
+    wear: Usd,
 }
 
 impl ClassEconomics {
@@ -156,6 +158,7 @@ impl ClassEconomics {
                 profiles: profile_values(spec, &class.model, snapshot),
                 model: class.model.as_str().into(),
                 prices,
+                wear: Usd::new(spec.shifting.wear_usd.value()).unwrap_or_default(),
             })
             .collect()
     }
@@ -247,8 +250,8 @@ impl ClassEconomics {
         self.profiles.iter().filter_map(|profile| profile.earns(gpus)).max()
     }
 
-    /// What a switch of a node costs: for as long as it takes, what the node would be paid for mining,
-    /// its power not deducted, because it draws power all the same.
+    /// What a switch of a node costs: wear and, for as long as it takes, what the node would be paid for
+    /// mining, its power not deducted, because it draws power all the same.
     pub fn switch_cost(
         &self,
         experience: &Experience,
@@ -256,7 +259,8 @@ impl ClassEconomics {
         gpus: u32,
         (from, to): (Use, Use),
     ) -> Usd {
-        self.best_income(gpus).unwrap_or_default().over(experience.switch_takes(pool, from, to))
+        let takes = experience.switch_takes(pool, from, to);
+        self.best_income(gpus).unwrap_or_default().over(takes) + self.wear
     }
 
     /// The switch that the nodes of the class with so many GPUs have not made.

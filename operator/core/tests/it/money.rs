@@ -51,6 +51,23 @@ fn a_price_that_stays_moves_nodes_when_as_much_was_missed_as_the_switch_costs() 
     assert_eq!(world.count(Use::Idle), 2);
 }
 
+/// A node that goes to idle and comes back wears off twice, and a price has to pay for that as well, and
+/// twice over in a pool that is so patient.
+#[test]
+fn wear_makes_a_price_wait() {
+    let wait = |wear: f64| {
+        let mut world = patient(1);
+        world.pool().shifting.wear_usd = Decimal::new(wear).unwrap();
+        world.set("power", 4.0);
+        world.tick(1);
+        let payback = world.decision("n000").candidate.unwrap().payback.unwrap();
+        (payback.price.number(), payback.due_at(world.now).unwrap() - world.now)
+    };
+    let ((without, soon), (with, late)) = (wait(0.0), wait(1.0));
+    assert!((with - without - 2.0 * 2.0).abs() < 1e-9, "{with} and {without}");
+    assert!(late.total(jiff::Unit::Second).unwrap() > soon.total(jiff::Unit::Second).unwrap());
+}
+
 #[test]
 fn a_greater_loss_moves_nodes_sooner() {
     let wait = |power: f64| {
@@ -118,13 +135,14 @@ fn work_pays_for_the_switch_the_way_back_and_the_wait_in_between(
 ) {
     let mut world = World::mining(1);
     world.pool().shifting.patience = Decimal::new(patience).unwrap();
+    world.pool().shifting.wear_usd = Decimal::new(0.05).unwrap();
     let snapshot = world.snapshot();
     let survey = survey(&snapshot);
     let pool = &survey.pools[0];
     let takes = |from, to| snapshot.experience.switch_takes(&pool.facts.name, from, to);
     let both = takes(Use::Mining, Use::Hpc) + takes(Use::Hpc, Use::Mining);
     // A node mines for 4.00 USD/h.
-    let wanted = 4.0 * both.as_secs_f64() / 3600.0 * times;
+    let wanted = (4.0 * both.as_secs_f64() / 3600.0 + 2.0 * 0.05) * times;
     let cost = switching::opening_cost(&survey, pool, &pool.nodes[0]).number();
     assert!(cost > 0.0 && (cost - wanted).abs() < 1e-9, "{cost} instead of {wanted}");
 }
