@@ -59,15 +59,24 @@ pub(crate) struct Runs {
     pub(crate) ended: f64,
 }
 
-/// What is believed of a namespace of which nothing is known: one job that ran for an hour.
+/// What is believed of a namespace of which little is known: one more job that ran for an hour, s.
 const USUAL_RUN: f64 = 3600.0;
+/// For so long the jobs of a namespace are believed to run before one has ended, s: were they taken for
+/// short where switches are dear, none would ever run, and nobody learn how long they do.
+const UNKNOWN_RUN: f64 = 86_400.0;
 /// What is that old counts 1/e as much, s: a week.
 const RUNS_FADE: f64 = 7.0 * 86_400.0;
 
 impl Runs {
     fn expected(self) -> SignedDuration {
         let mean = (self.seconds + USUAL_RUN) / (self.ended + 1.0);
+        let mean = if self.is_known() { mean } else { mean.max(UNKNOWN_RUN) };
         SignedDuration::try_from_secs_f64(mean).unwrap_or(SignedDuration::MAX)
+    }
+
+    /// Has a job ended, and not too long ago?
+    fn is_known(self) -> bool {
+        self.ended >= 0.5
     }
 
     pub(crate) fn fade(&mut self, seconds: f64) {
@@ -139,12 +148,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_is_an_hour_until_jobs_say_otherwise() {
-        let mut runs = Runs::default();
-        assert_eq!(runs.expected().as_secs(), 3600);
+    fn a_run_is_a_day_until_jobs_say_otherwise() {
+        let mut runs = Runs { seconds: 60.0, ended: 0.0 };
+        assert_eq!(runs.expected().as_secs(), 86_400);
         (runs.seconds, runs.ended) = (9.0 * 60.0, 9.0);
         assert_eq!(runs.expected().as_secs(), (3600 + 540) / 10);
         runs.fade(RUNS_FADE * 50.0);
-        assert_eq!(runs.expected().as_secs(), 3600, "forgotten");
+        assert_eq!(runs.expected().as_secs(), 86_400, "forgotten");
     }
 }

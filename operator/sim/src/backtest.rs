@@ -153,7 +153,7 @@ pub struct Row {
     pub usd_net: f64,
     /// What nobody can earn more than, USD ([`bound`]).
     pub usd_bound: f64,
-    /// What nobody can earn more than who lets no customer wait, USD ([`bound::prompt`]).
+    /// What nobody can earn more than who lets no customer wait, USD ([`bound::prompt()`]).
     pub usd_prompt_bound: f64,
     /// What the best fixed split earned, USD; none where it was not asked for.
     pub usd_static: Option<f64>,

@@ -147,6 +147,22 @@ fn work_pays_for_the_switch_the_way_back_and_the_wait_in_between(
     assert!(cost > 0.0 && (cost - wanted).abs() < 1e-9, "{cost} instead of {wanted}");
 }
 
+/// Where switches are dear nobody would ever learn how long jobs run if strange ones were taken for short.
+#[test]
+fn a_queue_that_nobody_knows_is_tried() {
+    let mut world = World::mining(1);
+    world.pool().shifting.wear_usd = Decimal::new(10.0).unwrap();
+    world.add_job("strange", 8);
+    assert_eq!(world.plan().waiting[0].verdict.reason, Reason::DemandPays);
+    world.run(6, 10);
+    assert_eq!(world.running("strange"), 1);
+    world.pods.remove("strange-0");
+    world.run(60, 60);
+    assert_eq!(world.count(Use::Mining), 1);
+    world.add_job("known", 8);
+    assert_eq!(world.plan().waiting[0].verdict.reason, Reason::RunsTooShort);
+}
+
 /// Three HPC nodes with 2, 6 and no GPUs of 8 in use.
 fn half_used() -> World {
     let mut world = World::new();

@@ -32,7 +32,7 @@
 //! A policy may start its nodes in any use that their class is able to (see
 //! [`Policy::start`](crate::policy::Policy::start)), and so may the bound.
 //!
-//! [`prompt`] is another one, for those who let no customer wait.
+//! [`prompt()`] is another one, for those who let no customer wait.
 
 mod descent;
 mod grid;
