@@ -172,9 +172,8 @@ impl Operator {
     /// Decides anew, unless the last plan still stands.
     async fn look(&mut self) {
         let now = Timestamp::now().round(Unit::Millisecond).unwrap_or_else(|_| Timestamp::now());
-        let readings = self.signals.readings(&self.hands.caches, now);
-        let forecasts = self.signals.forecasts();
-        let stands = |plan: &Standing| plan.holds(now, &readings, &forecasts);
+        let signals = || self.signals.readings(&self.hands.caches, now);
+        let stands = |plan: &Standing| plan.holds(now, &signals(), &self.signals.forecasts());
         if !self.standing.as_ref().is_some_and(stands) {
             self.pass(now).await;
         }

@@ -45,7 +45,7 @@ fn main() {
     };
     for (nodes, gangs) in clusters {
         let snapshot = cluster::snapshot(nodes, gangs);
-        let times = times(&snapshot);
+        let times = times(|| drop(black_box(decide(&snapshot))));
         let at = |share: usize| times[(times.len() - 1) * share / 100].as_secs_f64() * 1e3;
         let row = json!({
             "nodes": nodes,
@@ -61,14 +61,14 @@ fn main() {
     }
 }
 
-/// How long decisions took, the quickest first.
-fn times(snapshot: &Snapshot) -> Vec<Duration> {
-    black_box(decide(snapshot));
+/// How long it took each time, the quickest first.
+fn times(work: impl Fn()) -> Vec<Duration> {
+    work();
     let begun = Instant::now();
     let mut times = Vec::new();
     while times.len() < *RUNS.start() || (times.len() < *RUNS.end() && begun.elapsed() < AT_LEAST) {
         let started = Instant::now();
-        black_box(decide(snapshot));
+        work();
         times.push(started.elapsed());
     }
     times.sort_unstable();
@@ -87,13 +87,9 @@ fn allocations(snapshot: &Snapshot) -> usize {
 fn unchanged(snapshot: Snapshot) -> Duration {
     let standing = decide(&snapshot).expect("a plan for a cluster at rest stands");
     let Snapshot { now, signals, forecasts, .. } = snapshot;
-    let mut times: Vec<Duration> = Vec::new();
-    for _ in RUNS {
-        let started = Instant::now();
+    let times = times(|| {
         assert!(standing.holds(black_box(now), black_box(&signals), black_box(&forecasts)));
-        times.push(started.elapsed());
-    }
-    times.sort_unstable();
+    });
     times[times.len() / 2]
 }
 

@@ -11,7 +11,6 @@ use switchyard_api::{Reason, Use};
 
 use crate::{
     allocation,
-    choice::Candidate,
     forecast::Forecast,
     gate,
     people::Hold,
@@ -124,6 +123,5 @@ fn empties(pool: &PoolView<'_>, node: &NodeView<'_>) -> Option<Timestamp> {
 
 /// When enough has been missed for the move that a node waits to make.
 fn paid_back(decision: &NodeDecision, now: Timestamp) -> Option<Timestamp> {
-    let candidate: &Candidate = decision.candidate.as_ref()?;
-    candidate.payback.filter(|payback| !payback.due())?.due_at(now)
+    decision.candidate.as_ref()?.payback.filter(|payback| !payback.due())?.due_at(now)
 }

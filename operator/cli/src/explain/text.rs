@@ -73,11 +73,13 @@ fn worths(uses: &[Worth]) -> String {
 fn inputs(one: &Worth) -> String {
     match (one.node_use, one.hashrate) {
         (Use::Mining, Some(rate)) => {
-            let taken = [("haircut", one.haircut_percent), ("fee", one.fee_percent)];
-            let taken = taken.into_iter().filter_map(|(name, percent)| Some((name, percent?)));
-            let taken = taken.filter(|(_, percent)| *percent > 0.0);
-            let taken = taken.map(|(name, percent)| format!(", {name} {percent} %"));
-            format!("{} x {}H/s{}", one.busy_gpus, si(rate), taken.collect::<String>())
+            let taken = |name: &str, percent: Option<f64>| match percent {
+                Some(percent) if percent > 0.0 => format!(", {name} {percent} %"),
+                _ => String::new(),
+            };
+            let (haircut, fee) =
+                (taken("haircut", one.haircut_percent), taken("fee", one.fee_percent));
+            format!("{} x {}H/s{haircut}{fee}", one.busy_gpus, si(rate))
         }
         (Use::Hpc, _) => format!("{} GPUs busy", one.busy_gpus),
         (Use::Mining | Use::Idle, _) => String::new(),

@@ -102,15 +102,15 @@ impl<'s> Shop<'s> {
     fn best_rate(&self, now: f64, asking: &[Asking]) -> f64 {
         let income = self.site.profiles.iter().map(|profile| profile.income.at(now)).collect();
         let seen = Seen { power: self.site.power.at(now), income, hpc: 0.0 };
-        let worth = |class: &usize| Worth::of(self.site, *class, &seen);
-        let classes = (0..self.counts.len()).filter(|class| self.counts[*class] > 0);
-        let resting =
-            classes.map(|class| worth(&class).without_jobs().1 * f64::from(self.counts[class]));
+        let classes = 0..self.counts.len();
+        let worths: Vec<Worth> = classes.map(|class| Worth::of(self.site, class, &seen)).collect();
+        let nodes = worths.iter().zip(&self.counts);
+        let resting = nodes.map(|(worth, count)| worth.without_jobs().1 * f64::from(*count));
+        let serving = self.serving.iter();
         let mut rooms: Vec<Room> =
-            self.serving.iter().map(|class| self.rooms(*class, &worth(class))).collect();
+            serving.clone().map(|class| self.rooms(*class, &worths[*class])).collect();
         rooms.sort_by(|one, other| one.cost.total_cmp(&other.cost));
-        let power =
-            self.serving.iter().map(|class| worth(class).gpu_power).fold(f64::INFINITY, f64::min);
+        let power = serving.map(|class| worths[*class].gpu_power).fold(f64::INFINITY, f64::min);
         resting.sum::<f64>() + self.best_gain(&rooms, asking, power)
     }
 
