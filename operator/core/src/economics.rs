@@ -12,7 +12,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use switchyard_api::{GPUPoolSpec, GpuClass, Hardware, MiningProfileSpec, ProfileRef, Use, keys};
+use switchyard_api::{GPUPoolSpec, GpuClass, Hardware, ProfileRef, Use, keys};
 
 use crate::{
     experience::{Experience, Unmade},
@@ -103,14 +103,18 @@ pub struct ProfileValue {
     pub hardware: Hardware,
     /// What its network pays.
     pub income: Quote<UsdPerHashrateDay>,
-    /// What else its people declared: what of the income arrives.
-    pub spec: Arc<MiningProfileSpec>,
+    /// What is not believed of it, percent.
+    pub haircut_percent: f64,
+    /// What the mining pool keeps, percent.
+    pub fee_percent: f64,
+    /// The share of the income that arrives after both, 0 to 1.
+    pub arriving: f64,
 }
 
 impl ProfileValue {
     /// What so many GPUs are paid, power not deducted; not known: none.
     fn earns(&self, gpus: u32) -> Option<UsdPerHour> {
-        Some(self.income.value?.of(self.hardware.hashrate, gpus, self.spec.arriving()))
+        Some(self.income.value?.of(self.hardware.hashrate, gpus, self.arriving))
     }
 }
 
@@ -310,7 +314,9 @@ fn profile_values(spec: &GPUPoolSpec, model: &str, snapshot: &Snapshot) -> Vec<P
                 Measure::HashIncome,
                 UsdPerHashrateDay::new,
             ),
-            spec: facts.spec.clone(),
+            haircut_percent: facts.spec.income.haircut_percent.value(),
+            fee_percent: facts.spec.pool_fee_percent.value(),
+            arriving: facts.spec.arriving(),
         })
         .collect()
 }

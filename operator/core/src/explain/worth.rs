@@ -50,8 +50,8 @@ fn mining(pool: &PoolView<'_>, class: &ClassEconomics, profile: &ProfileValue, g
         profile: Some((*profile.profile).clone()),
         busy_gpus: gpus,
         hashrate: Some(profile.hardware.hashrate.per_second()),
-        haircut_percent: Some(profile.spec.income.haircut_percent.value()),
-        fee_percent: Some(profile.spec.pool_fee_percent.value()),
+        haircut_percent: Some(profile.haircut_percent),
+        fee_percent: Some(profile.fee_percent),
         ..worth(pool, Use::Mining, draw, class.mining(profile, gpus))
     }
 }
